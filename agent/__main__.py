@@ -1,0 +1,87 @@
+"""Starts the agent: settings, collaborators, server. Stops on SIGTERM or SIGINT once answers under way have ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+import aiohttp
+import uvicorn
+import uvloop
+
+from agent.app import create_app
+from agent.auth import refuse_open_door
+from agent.index import Vectors
+from agent.knowledge import Knowledge
+from agent.response_ids import ResponseIds, load_secret
+from infra import telemetry
+from infra.engine import Engine
+from infra.errors import KnowledgeError, NightshiftError
+from infra.eventlog import open_log
+from infra.keys import KeyStore
+from infra.registry import Registry
+from infra.settings import Settings, load
+
+_log = logging.getLogger(__name__)
+
+# Longer than nearly all answers, and shorter than the 30 s after which orchestrators kill.
+_GRACE_S = 20
+
+
+def main() -> int:
+    """Runs until it is told to stop. 0: stopped in order; 1: it could not start, and said why."""
+    telemetry.configure("agent")
+    # The server stops on these by itself, then raises them again: by then there is still a log to close.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        uvloop.run(serve(load()))
+    except NightshiftError as err:
+        _log.error("the agent cannot run: %s", err)
+        return 1
+    return 0
+
+
+async def serve(settings: Settings) -> None:
+    keys = KeyStore(settings.keys_file)
+    refuse_open_door(settings.agent, keys)
+    ids = ResponseIds(load_secret(settings.data / "response_ids.secret"))
+    knowledge = Knowledge(settings.knowledge_dir, settings.agent.collection, _vectors(settings))
+    log = open_log(settings)
+    try:
+        # As many connections as the gate lets requests in, and a few for the adapters.
+        connector = aiohttp.TCPConnector(limit=settings.agent.max_concurrent + 8)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            engine = Engine(settings.engine.url, session, settings.agent.timeout_s)
+            app = create_app(settings, log, engine, Registry(settings.adapters_dir), keys, knowledge, ids)
+            await uvicorn.Server(_config(app, settings)).serve()
+    finally:
+        await asyncio.to_thread(log.close)
+
+
+def _config(app: object, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=settings.agent.host,
+        port=settings.agent.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+
+def _vectors(settings: Settings) -> Vectors | None:
+    """The static vectors, or None, loudly: then words alone find an answering fact less often."""
+    try:
+        return Vectors.load(settings.vectors_dir)
+    except KnowledgeError as err:
+        _log.error("retrieval by words alone (0.91 instead of 0.97 of answers found): %s", err)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

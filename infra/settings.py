@@ -1,0 +1,295 @@
+"""Every setting, typed, frozen, read once: `nightshift.toml`, then `NIGHTSHIFT_…` variables on top.
+
+The only file that reads the environment. Few knobs: what can be derived is a property. A nested
+setting in the environment is written with two underscores: `NIGHTSHIFT_AGENT__PORT=9000`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from infra.errors import SettingsError
+
+FILE = "nightshift.toml"
+PREFIX = "NIGHTSHIFT_"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentSettings(Section):
+    # Address of the chat endpoint. Listening beyond loopback needs API keys.
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    # The model name that clients see. It never changes; the adapter behind it does.
+    model: str = "nightshift"
+    # The business that the system prompt speaks for when a request names no collection.
+    collection: str = "default"
+    # Facts put into the prompt, best first. Six holds an answering fact for 0.966 of questions.
+    facts: Annotated[int, Field(ge=0, le=50)] = 6
+    # Longest answer, in tokens.
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 80
+    # Randomness of live answers; 0 gives the most likely one.
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
+    # Largest request body, in bytes.
+    max_body: Annotated[int, Field(ge=1024)] = 262_144
+    # Requests answered at one time; more wait briefly, then get 429 with Retry-After.
+    max_concurrent: Annotated[int, Field(ge=1)] = 64
+    # Seconds until a request to the engine counts as failed.
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class EngineSettings(Section):
+    # Where the engine answers. `nightshift engine` starts one there.
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    # Folder of the base model (safetensors and tokenizer), or a hub name where a hub can be reached.
+    base: str = "smollm2-135m"
+    # auto: bfloat16 where the processor computes it (AVX512-BF16, AMX, a GPU), else float32.
+    dtype: Literal["auto", "bfloat16", "float32", "float16"] = "auto"
+    # Longest prompt and answer together, in tokens.
+    max_model_len: Annotated[int, Field(ge=256)] = 2048
+    # Adapters computed in one batch: stable, canary and a candidate under evaluation.
+    max_loras: Annotated[int, Field(ge=1)] = 3
+    # Largest adapter rank that the engine takes.
+    max_rank: Literal[1, 8, 16, 32, 64, 128] = 16
+
+    @property
+    def url(self) -> str:
+        return _url(self.host, self.port)
+
+
+class LakeSettings(Section):
+    # The transactional catalog: a SQLite file (one machine), empty for the default place.
+    catalog: str = ""
+    # Where Parquet files go, empty for the default place.
+    files: str = ""
+
+
+class CollectorSettings(Section):
+    # Rows in one lake transaction at most. A commit costs about 80 ms, so larger is faster.
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    # Seconds between commits while events trickle in: how stale the lake may be.
+    interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
+    # Address of the collector's probes and metrics.
+    host: str = "127.0.0.1"
+    port: Port = 8082
+
+
+class TrainerSettings(Section):
+    # When nights are due, as a cron line in the time zone below.
+    schedule: str = "0 2 * * *"
+    timezone: str = "UTC"
+    # Start a night by itself when it is due; off leaves nights to `nightshift night run`.
+    automatic: bool = True
+    # Hours of the record that a night learns from.
+    window_h: Annotated[float, Field(gt=0)] = 24 * 14
+    # Logged queries resampled in a night, and completions for each.
+    queries: Annotated[int, Field(ge=1)] = 400
+    samples: Annotated[int, Field(ge=2, le=64)] = 8
+    # Randomness of resampling. Below about 0.7 the samples are too alike to choose from.
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.9
+    # Completion groups under way at the engine at one time.
+    concurrency: Annotated[int, Field(ge=1)] = 16
+    # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
+    min_rows: Annotated[int, Field(ge=1)] = 40
+    # LoRA: rank, learning rate, passes over the chosen rows, rows in a step.
+    rank: Literal[1, 8, 16, 32, 64, 128] = 16
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    epochs: Annotated[int, Field(ge=1)] = 2
+    rows_per_step: Annotated[int, Field(ge=1)] = 8
+    # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU.
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    # Folder of suites (JSONL) that gates use besides the built-in ones; empty for none.
+    suites: str = ""
+    # Collections that nights never train on: their questions are kept for evaluation.
+    held_out: tuple[str, ...] = ()
+    # Fewest paired cases for a gate to say pass or fail.
+    min_cases: Annotated[int, Field(ge=10)] = 100
+    # Chance of passing a candidate that is no better, per gate.
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    seed: int = 1
+    # Address of the trainer's probes and metrics.
+    host: str = "127.0.0.1"
+    port: Port = 8083
+
+
+class CanarySettings(Section):
+    # Share of conversations on the first step.
+    share: Share = 0.5
+    # Answers on each arm before a verdict other than a burst guard.
+    min_outcomes: Annotated[int, Field(ge=10)] = 50
+    # Answers on the canary arm after which an undecided canary is rolled back.
+    max_outcomes: Annotated[int, Field(ge=20)] = 2000
+    # A canary may be worse than stable by at most this much in the good rate.
+    margin: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
+    # Error budget of the sequential tests, split over the metrics.
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    # Seconds between looks at the record.
+    interval_s: Annotated[float, Field(gt=0)] = 1.0
+
+
+class DashboardSettings(Section):
+    # Address of the operations pages. Beyond loopback a login is asked for.
+    host: str = "127.0.0.1"
+    port: Port = 8081
+
+
+class _Sources(BaseSettings):
+    """How settings are read. `Settings` adds the checks that need several sections."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, toml_file=None
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+class Settings(_Sources):
+    """All settings. `data` is the one folder that holds all state."""
+
+    # Everything that Nightshift writes lies under this folder.
+    data: Path = Path("data")
+    # Base models and the static vectors for retrieval; shared by several data folders.
+    models: Path = Path("models")
+    agent: AgentSettings = AgentSettings()
+    engine: EngineSettings = EngineSettings()
+    lake: LakeSettings = LakeSettings()
+    collector: CollectorSettings = CollectorSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    canary: CanarySettings = CanarySettings()
+    dashboard: DashboardSettings = DashboardSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        ports = [s.port for s in (self.agent, self.engine, self.collector, self.trainer, self.dashboard)]
+        if len(set(ports)) < len(ports):
+            raise ValueError(f"two rooms have the same port ({sorted(ports)}): give each its own")
+        if self.trainer.rank > self.engine.max_rank:
+            raise ValueError(
+                f"trainer.rank {self.trainer.rank} is above engine.max_rank {self.engine.max_rank}: "
+                "the engine would refuse the adapter"
+            )
+        return self
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the local event log lies."""
+        return self.data / "log"
+
+    @property
+    def lake_catalog(self) -> str:
+        return self.lake.catalog or str(self.data / "lake" / "catalog.sqlite")
+
+    @property
+    def lake_files(self) -> str:
+        return self.lake.files or str(self.data / "lake" / "files")
+
+    @property
+    def adapters_dir(self) -> Path:
+        return self.data / "adapters"
+
+    @property
+    def nights_dir(self) -> Path:
+        return self.data / "nights"
+
+    @property
+    def knowledge_dir(self) -> Path:
+        return self.data / "knowledge"
+
+    @property
+    def keys_file(self) -> Path:
+        """Hashed API keys with their scopes."""
+        return self.data / "keys.json"
+
+    @property
+    def base_model(self) -> Path:
+        """Folder of the base model: absolute as written, otherwise under `models`."""
+        return self.models / self.engine.base
+
+    @property
+    def vectors_dir(self) -> Path:
+        """Folder of the static vectors for retrieval."""
+        return self.models / "minilm-static"
+
+
+def load(file: Path | None = None) -> Settings:
+    """Reads the settings from `file`, or from `NIGHTSHIFT_CONFIG`, or from `nightshift.toml` if it exists.
+
+    Raises:
+        SettingsError: the file is named but missing, not TOML, or a value is wrong or unknown.
+    """
+    named = file or (Path(os.environ[PREFIX + "CONFIG"]) if PREFIX + "CONFIG" in os.environ else None)
+    if named and not named.is_file():
+        raise SettingsError(f"The settings file {named} does not exist: create it, or leave the name out.")
+    path = named or Path(FILE)
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path if path.is_file() else None)
+
+    try:
+        _refuse_unknown_variables()
+        return FromFile()
+    except tomllib.TOMLDecodeError as err:
+        raise SettingsError(f"{path} is not TOML: {err}.") from err
+    except ValidationError as err:
+        raise SettingsError(_explain(err, path)) from err
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelt variable would be ignored in silence, so it is an error."""
+    for name in os.environ:
+        if name.startswith(PREFIX) and name != PREFIX + "CONFIG":
+            first = name.removeprefix(PREFIX).split("__")[0].lower()
+            if first not in Settings.model_fields:
+                known = ", ".join(Settings.model_fields)
+                raise SettingsError(f"The variable {name} sets nothing: {first!r} is not one of {known}.")
+
+
+def _explain(err: ValidationError, path: Path) -> str:
+    lines = []
+    for detail in err.errors(include_url=False):
+        where = ".".join(str(part) for part in detail["loc"]) or "settings"
+        lines.append(
+            f"{where}: {detail['msg']} (got {detail['input']!r})" if detail["loc"] else detail["msg"]
+        )
+    return f"{path} or a {PREFIX} variable is wrong. " + "; ".join(lines) + "."
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can be reached from this machine alone."""
+    return host in _LOOPBACK or host.startswith("127.")
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """The environment for a process that we start: ours, with `extra` on top."""
+    return {**os.environ, **extra}
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

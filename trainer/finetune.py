@@ -1,0 +1,147 @@
+"""Fine-tuning, in its own process: chosen rows in, a LoRA adapter out.
+
+`python -m trainer.finetune FOLDER` reads `order.json` and `rows.jsonl` there and writes `adapter/` and
+`trained.json`. It knows nothing of nights or the lake; killing it loses only its own work.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from pydantic import BaseModel, ConfigDict
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+logger = logging.getLogger(__name__)
+
+
+class Order(BaseModel):
+    """What to train. `base` is the folder of the base model; `targets` the layers that get an adapter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    rank: int = 16
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    learning_rate: float = 1e-3
+    epochs: int = 2
+    rows_per_step: int = 8
+    max_length: int = 2048
+    seed: int = 1
+
+
+class Trained(BaseModel):
+    """What training measured. `tokens` counts prompt and answer over all epochs; `loss` is the last step's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    steps: int
+    tokens: int
+    seconds: float
+    first_loss: float
+    loss: float
+
+
+def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
+    """Fits an adapter to `rows` (each `{"prompt": [messages], "completion": [message]}`) and saves it.
+
+    The loss covers the completion alone: customers' text is the prompt, never the target.
+
+    Raises:
+        ValueError: a row is longer than `max_length` tokens, so its answer would be cut off.
+    """
+    set_seed(order.seed)
+    tokenizer = AutoTokenizer.from_pretrained(order.base)
+    lengths = [_length(tokenizer, row) for row in rows]
+    if max(lengths) > order.max_length:
+        raise ValueError(
+            f"A row has {max(lengths)} tokens, more than {order.max_length}: filter rows before training."
+        )
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(order.base, dtype=torch.float32),
+        args=_arguments(order, len(rows), folder),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(
+            r=order.rank,
+            lora_alpha=2 * order.rank,
+            lora_dropout=0.0,
+            target_modules=list(order.targets),
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[Progress()],
+    )
+    began = time.monotonic()
+    result = trainer.train()
+    seconds = time.monotonic() - began
+    trainer.save_model(str(folder / "adapter"))
+    losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
+    return Trained(
+        rows=len(rows),
+        steps=result.global_step,
+        tokens=sum(lengths) * order.epochs,
+        seconds=seconds,
+        first_loss=losses[0],
+        loss=losses[-1],
+    )
+
+
+def _length(tokenizer: Any, row: dict[str, Any]) -> int:  # tokenizers share no typed base class
+    return len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False))
+
+
+def _arguments(order: Order, rows: int, folder: Path) -> SFTConfig:
+    steps = math.ceil(rows / order.rows_per_step) * order.epochs
+    return SFTConfig(
+        output_dir=str(folder / "checkpoints"),
+        num_train_epochs=order.epochs,
+        per_device_train_batch_size=order.rows_per_step,
+        learning_rate=order.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, steps // 10),
+        max_length=order.max_length,
+        completion_only_loss=True,
+        train_sampling_strategy="group_by_length",  # rows of like length share a step: less padding
+        gradient_checkpointing=False,  # the model is small: recomputing would cost a third of the time
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=order.seed,
+        data_seed=order.seed,
+    )
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
+    """One line a step, so that long training is seen to move."""
+
+    def on_log(
+        self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
+    ) -> None:
+        """Called by transformers with the step's loss."""
+        if logs and "loss" in logs:
+            logger.info("step %d of %d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+
+
+def main(folder: Path) -> None:
+    """Reads the order, trains, and leaves the result beside it."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    order = Order.model_validate_json((folder / "order.json").read_text())
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    trained = train(order, rows, folder)
+    (folder / "trained.json").write_text(trained.model_dump_json(indent=2))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

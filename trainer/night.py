@@ -1,0 +1,197 @@
+"""A night, top to bottom: choose → resample → score → curate → fine-tune → evaluate → gate → canary.
+
+This file tells the story. Each step's decisions are in the file of its name, `stages` makes a killed
+night go on where it was, and `work` is how a night reaches the engine, the record and the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from infra.engine import BASE, Sampling
+from infra.events import NightChanged
+from trainer import evaluate, gates
+from trainer.curate import Group, curate
+from trainer.evaluate import Answered, Prompted, Role, SuiteCase
+from trainer.gates import Verdict
+from trainer.notes import (
+    Chosen,
+    Curated,
+    Deployed,
+    Evaluation,
+    Gated,
+    NightResult,
+    Registered,
+    Resampled,
+    Scored,
+)
+from trainer.queries import choose
+from trainer.resample import resample
+from trainer.stages import Stages
+from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
+from trainer.work import Work
+
+
+async def run(work: Work, stages: Stages) -> NightResult:
+    """Runs or resumes one night and says how it ended.
+
+    Raises:
+        NightError: the record or a stage does not allow the night to go on.
+        EngineError: the engine or the agent stayed away for longer than our patience.
+    """
+    stages.tell("started", [NightChanged(night=stages.night, slot=stages.slot, state="started")])
+    summary = Summary(work.settings, work.versions())
+
+    chosen = summary.note(await stages.once("choose", Chosen, partial(_choose, work)))
+    resampled = summary.note(
+        await stages.once("resample", Resampled, partial(_resample, work, stages, chosen))
+    )
+    scored = summary.note(await stages.once("score", Scored, partial(_score, work, chosen, resampled)))
+    curated = summary.note(await stages.once("curate", Curated, partial(_curate, chosen, resampled, scored)))
+    stages.tell("completions", completion_events(stages.night, chosen, resampled, scored, curated))
+    if len(curated.rows) < work.settings.min_rows:
+        return _end(
+            stages, summary, Verdict.NOT_ENOUGH_DATA, _too_few(curated, chosen, work.settings.min_rows)
+        )
+
+    registered = summary.note(
+        await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated))
+    )
+    cases = evaluate.read_suites(work.suites)
+    if not cases:
+        return _end(
+            stages, summary, Verdict.NOT_ENOUGH_DATA, "There is no suite to judge by: set trainer.suites."
+        )
+    evaluation = summary.note(
+        await stages.once("evaluate", Evaluation, partial(_evaluate, work, stages, cases, chosen, registered))
+    )
+    stages.tell(
+        "evaluations", evaluation_events(stages.night, cases, evaluation, chosen.stable, registered.adapter)
+    )
+    gated = summary.note(await stages.once("gate", Gated, partial(_gate, work, cases, evaluation)))
+    await stages.once("deploy", Deployed, partial(_deploy, work, stages, registered, gated))
+    return _end(stages, summary, gated.verdict, gated.reason)
+
+
+async def _choose(work: Work) -> Chosen:
+    """Which logged queries to learn from, at a snapshot of the record that the manifest names."""
+    settings = work.settings.trainer
+    snapshot, rows = work.logged_queries()
+    queries = choose(rows, settings.held_out, settings.queries, settings.seed)
+    return Chosen(
+        snapshot=snapshot, stable=work.deployment().stable, logged=len(rows), queries=tuple(queries)
+    )
+
+
+async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:
+    """N completions of each, from the model that answers customers now."""
+    settings = work.settings.trainer
+    groups = await resample(
+        chosen.queries,
+        work.served(chosen.stable or BASE),
+        settings.samples,
+        Sampling(work.settings.agent.max_tokens, settings.temperature, seed=settings.seed),
+        settings.concurrency,
+        stages.folder / "resample.jsonl",
+        work.told("resample"),
+    )
+    return Resampled(groups=tuple(groups))
+
+
+async def _score(work: Work, chosen: Chosen, resampled: Resampled) -> Scored:
+    """The reward of each completion, from the retrieved facts alone."""
+    return Scored.of(work.reward, chosen.queries, resampled.groups)
+
+
+async def _curate(chosen: Chosen, resampled: Resampled, scored: Scored) -> Curated:
+    """The best completion of each group that has a clearly good one."""
+    parts = zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True)
+    return Curated(
+        rows=tuple(curate([Group(query, group.texts, rewards) for query, group, rewards in parts]))
+    )
+
+
+async def _evaluate(
+    work: Work, stages: Stages, cases: Sequence[SuiteCase], chosen: Chosen, registered: Registered
+) -> Evaluation:
+    """Stable and candidate answer the same held-out cases, at temperature 0, through the serving engine."""
+    prompted = await evaluate.prompts(cases, work.prompt_source, work.settings.trainer.concurrency)
+    await work.served(registered.adapter).probe(prompted[0].messages)
+
+    async def answers(role: Role, model: str) -> tuple[Answered, ...]:
+        return await _answers(work, stages, cases, prompted, role, model)
+
+    stable = await answers("stable", chosen.stable or BASE)
+    return Evaluation(
+        prompts=prompted, stable=stable, candidate=await answers("candidate", registered.adapter)
+    )
+
+
+async def _answers(
+    work: Work,
+    stages: Stages,
+    cases: Sequence[SuiteCase],
+    prompted: Sequence[Prompted],
+    role: Role,
+    model: str,
+) -> tuple[Answered, ...]:
+    return await evaluate.answers(
+        list(zip(cases, prompted, strict=True)),
+        work.served(model),
+        Sampling(work.settings.agent.max_tokens),
+        work.settings.trainer.concurrency,
+        stages.folder / f"evaluate.{role}.jsonl",
+        work.told(f"evaluate {role}"),
+    )
+
+
+async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) -> Gated:
+    """Every gate's verdict, and the night's: the worst of them."""
+    trainer = work.settings.trainer
+    pairs = evaluation.pairs(cases)
+    rises = [
+        (case.collection, after - before) for case, before, after in evaluation.rewards(cases, work.reward)
+    ]
+    judged = (
+        gates.better(pairs, trainer.min_cases, trainer.alpha, trainer.seed),
+        gates.rewarded(rises, trainer.min_cases, trainer.alpha, trainer.seed),
+        gates.brief(pairs, trainer.min_cases, trainer.alpha, trainer.seed),
+        gates.answered(pairs, trainer.min_cases),
+    )
+    verdict = gates.verdict(judged)
+    against = [gate.claim for gate in judged if gate.verdict is not Verdict.PASS]
+    return Gated(gates=judged, verdict=verdict, reason=f"Not shown: {against[0]}" if against else "")
+
+
+async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gated) -> Deployed:
+    """The canary begins, or a candidate that failed is refused for ever."""
+    change = deployment_event(stages.night, registered.adapter, gated, work.settings.canary.share)
+    if change is None:
+        return Deployed(action="none")
+    stages.tell("deployment", [change])
+    return Deployed(action=change.action)
+
+
+def _too_few(curated: Curated, chosen: Chosen, needed: int) -> str:
+    return (
+        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from; "
+        f"{needed} are needed."
+    )
+
+
+def _end(stages: Stages, summary: Summary, verdict: Verdict, reason: str) -> NightResult:
+    """Tells the record how the night ended, with everything it measured."""
+    manifest = summary.manifest(stages.seconds, verdict, reason)
+    ended = NightChanged(
+        night=stages.night,
+        slot=stages.slot,
+        state="ended",
+        verdict=verdict,
+        adapter=summary.adapter,
+        reason=reason,
+        seconds=sum(stages.seconds.values()),
+        manifest=manifest,
+    )
+    stages.tell("ended", [ended])
+    return NightResult(night=stages.night, verdict=verdict, adapter=summary.adapter, reason=reason)

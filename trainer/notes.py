@@ -1,0 +1,164 @@
+"""What each stage of a night leaves behind for the next one, as it lies in the night's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pydantic import BaseModel, ConfigDict
+
+from infra.events import Message
+from trainer.curate import Row
+from trainer.evaluate import Answered, Prompted, SuiteCase
+from trainer.gates import Gate, Pair, Verdict
+from trainer.queries import Query
+from trainer.resample import Sampled
+from trainer.reward.model import Case, Reward, RewardModel
+
+
+class Note(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Chosen(Note):
+    """The queries, the lake snapshot they were read at, and what served when the night began."""
+
+    snapshot: int
+    stable: str
+    logged: int
+    queries: tuple[Query, ...]
+
+
+class Resampled(Note):
+    """One group of completions for each query, in their order."""
+
+    groups: tuple[Sampled, ...]
+
+    @property
+    def completions(self) -> int:
+        return sum(len(group.texts) for group in self.groups)
+
+    @property
+    def tokens(self) -> int:
+        return sum(group.tokens for group in self.groups)
+
+
+class Scored(Note):
+    """Rewards by query and completion (`rewards_Q_N`), with the reward model's name and version."""
+
+    model: str
+    version: str
+    rewards_Q_N: tuple[tuple[Reward, ...], ...]
+
+    @classmethod
+    def of(cls, model: RewardModel, queries: Sequence[Query], groups: Sequence[Sampled]) -> Scored:
+        """Scores every completion; the reward sees the retrieved facts, never a reference."""
+        cases = [
+            Case(query.query, query.facts, text)
+            for query, group in zip(queries, groups, strict=True)
+            for text in group.texts
+        ]
+        rewards = iter(model.score(cases))
+        rewards_Q_N = tuple(tuple(next(rewards) for _ in group.texts) for group in groups)  # noqa: N806
+        return cls(model=model.name, version=model.version, rewards_Q_N=rewards_Q_N)
+
+    def mean(self) -> float:
+        """Mean reward of all completions: what random choice would give."""
+        values = [reward.value for rewards in self.rewards_Q_N for reward in rewards]
+        return sum(values) / len(values) if values else 0.0
+
+
+class Curated(Note):
+    """The rows to train on."""
+
+    rows: tuple[Row, ...]
+
+    def mean(self) -> float:
+        """Mean reward of the chosen completions."""
+        return sum(row.reward for row in self.rows) / len(self.rows) if self.rows else 0.0
+
+
+class Registered(Note):
+    """The candidate adapter and what its training measured."""
+
+    adapter: str
+    rows: int
+    steps: int
+    tokens: int
+    first_loss: float
+    loss: float
+    base_hash: str
+
+
+class Evaluation(Note):
+    """Both models' answers to the same cases. `prompts` are the agent's own, in the order of the cases."""
+
+    prompts: tuple[Prompted, ...]
+    stable: tuple[Answered, ...]
+    candidate: tuple[Answered, ...]
+
+    def pairs(self, cases: Sequence[SuiteCase]) -> list[Pair]:
+        """Each case with both scores, clustered by the business that it asks about."""
+        return [
+            Pair(
+                case=case.id,
+                group=case.collection,
+                stable=float(stable.passed),
+                candidate=float(candidate.passed),
+                stable_answer=stable.answer,
+                candidate_answer=candidate.answer,
+            )
+            for case, stable, candidate in zip(cases, self.stable, self.candidate, strict=True)
+        ]
+
+    def rewards(
+        self, cases: Sequence[SuiteCase], model: RewardModel
+    ) -> Iterator[tuple[SuiteCase, float, float]]:
+        """Each case with the selecting reward of stable's and of the candidate's answer."""
+        for side in zip(
+            cases,
+            model.score(_cases(cases, self.prompts, self.stable)),
+            model.score(_cases(cases, self.prompts, self.candidate)),
+            strict=True,
+        ):
+            case, stable, candidate = side
+            yield case, stable.value, candidate.value
+
+
+class Gated(Note):
+    """Every gate, the night's verdict, and why in a sentence when it did not pass."""
+
+    gates: tuple[Gate, ...]
+    verdict: Verdict
+    reason: str
+
+
+class Deployed(Note):
+    """What was asked of the deployments topic for the candidate."""
+
+    action: str
+
+
+class NightResult(Note):
+    """How a night ended, and all it measured."""
+
+    night: str
+    verdict: Verdict
+    adapter: str = ""
+    reason: str = ""
+
+
+def _cases(
+    cases: Sequence[SuiteCase], prompts: Sequence[Prompted], answers: Sequence[Answered]
+) -> list[Case]:
+    return [
+        Case(case.question, prompt.facts, answer.answer)
+        for case, prompt, answer in zip(cases, prompts, answers, strict=True)
+    ]
+
+
+def training_row(prompt: Sequence[Message], completion: str) -> dict[str, list[dict[str, str]]]:
+    """A row as the fine-tuning reads it: customers' text is the prompt, never the target."""
+    return {
+        "prompt": [{"role": message.role, "content": message.content} for message in prompt],
+        "completion": [{"role": "assistant", "content": completion}],
+    }

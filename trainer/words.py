@@ -1,0 +1,51 @@
+"""Words as the rewards and the suites compare them: content stems, polarity, length.
+
+English for now. Pure; what counts as a good answer is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import Stemmer
+
+_WORD = re.compile(r"[a-z0-9]+(?:[:.][0-9]+)*")
+_NEGATION = re.compile(
+    r"\b(?:no|not|none|never|neither|nor|without|cannot|unavailable|unfortunately|prohibited|forbidden)\b|n't\b",
+    re.IGNORECASE,
+)
+# Words that carry no content of their own. Negations are polarity's business, "yes" and "any" are noise.
+_EMPTY = frozenset(
+    "a about all also am an and any are as at be been being but by can could did do does done each few for from "
+    "had has have he her here him his how i if in into is it its just may me might more most must my n't no not "
+    "of on only or other our own please same shall she should so some such than that the their them then there "
+    "these they this those to too us very was we were what when where which who will with would yes you your".split()
+)
+
+
+@cache
+def _stemmer() -> Stemmer.Stemmer:
+    return Stemmer.Stemmer("english")
+
+
+def stems(text: str) -> list[str]:
+    """Stems of the content words in order, repeats kept; numbers and times count as words."""
+    words = _WORD.findall(text.lower().replace("n't", " not"))
+    return [_stemmer().stemWord(word) for word in words if word not in _EMPTY]
+
+
+def negated(text: str) -> bool:
+    """Whether the text denies: the polarity of "there is no parking" differs from "there is parking"."""
+    return bool(_NEGATION.search(text))
+
+
+def length(text: str) -> int:
+    """Number of words, as a person counts them."""
+    return len(text.split())
+
+
+def covered(of: str, by: str) -> float:
+    """Share of the content stems of `of` that `by` holds, 0 to 1; 1 when `of` has none."""
+    wanted = set(stems(of))
+    return len(wanted & set(stems(by))) / len(wanted) if wanted else 1.0
