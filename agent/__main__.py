@@ -1,4 +1,4 @@
-"""Starts the agent: settings, collaborators, server. Stops on SIGTERM or SIGINT once answers under way have ended."""
+"""Starts the agent: settings, collaborators, server. A signal stops it once answers under way have ended."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import aiohttp
 import uvicorn
 import uvloop
+from infra.registry import Registry
 
 from agent.app import create_app
 from agent.auth import refuse_open_door
@@ -21,7 +22,6 @@ from infra.engine import Engine
 from infra.errors import KnowledgeError, NightshiftError
 from infra.eventlog import open_log
 from infra.keys import KeyStore
-from infra.registry import Registry
 from infra.settings import Settings, load
 
 _log = logging.getLogger(__name__)

@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
+from infra.registry import Registry
+
 from agent.metrics import Metrics
 from agent.prompt import system
 from infra.deployment import Deployment
 from infra.engine import Engine
 from infra.errors import AdapterError, EngineError, EngineUnavailable, NotFound
 from infra.events import Fact, Message
-from infra.registry import Registry
 
 _log = logging.getLogger(__name__)
 
@@ -30,13 +31,18 @@ _DRAIN_S = 5.0  # other replicas see a roll back within a second, and then finis
 
 # A question as customers ask it: an adapter that changes nothing here changes nothing.
 PROBE = (
-    Message(role="system", content=system("the hotel", [Fact(title="", text="Breakfast is served from 7 to 10.")])),
+    Message(
+        role="system", content=system("the hotel", [Fact(title="", text="Breakfast is served from 7 to 10.")])
+    ),
     Message(role="user", content="When can I have breakfast?"),
 )
 
 
 class Adapters:
-    """`usable` are loaded and checked. `failed` says why an adapter cannot be used, as a sentence."""
+    """`usable` are loaded and checked; `failed` says why an adapter cannot be used, as a sentence.
+
+    `reachable` is whether the engine answered when it was last asked.
+    """
 
     def __init__(self, engine: Engine, registry: Registry, metrics: Metrics) -> None:
         self._engine = engine
@@ -50,6 +56,7 @@ class Adapters:
         self._in_use: Counter[str] = Counter()
         self.usable: frozenset[str] = frozenset()
         self.failed: Mapping[str, str] = {}
+        self.reachable = False
 
     async def run(self, state: Callable[[], Deployment]) -> None:
         """Reconciles for ever: each second, and at once after `wake`."""
@@ -57,9 +64,11 @@ class Adapters:
             self._wake.clear()
             try:
                 await self.reconcile(state(), time.monotonic())
+                self.reachable = True
             except EngineError as err:
                 # Whatever it held is gone or out of reach: what comes back is checked again.
                 self.usable = frozenset()
+                self.reachable = False
                 self._metrics.errors.labels("adapters").inc()
                 _log.warning("adapters cannot be reconciled: %s", err)
             self._report(state())
@@ -109,7 +118,9 @@ class Adapters:
             if name in self._checked:
                 self.usable |= {name}  # at worst it is no better than the base, which would answer meanwhile
             if not await self._engine.differs(name, PROBE):
-                raise AdapterError(f"The adapter {name} changes nothing in the engine's output: it is not served.")
+                raise AdapterError(
+                    f"The adapter {name} changes nothing in the engine's output: it is not served."
+                )
         except EngineUnavailable:
             raise
         except (AdapterError, NotFound, EngineError) as err:
@@ -124,7 +135,7 @@ class Adapters:
         _log.info("adapter %s is loaded and changes the output", name)
 
     async def _unload(self, unwanted: frozenset[str] | set[str], now: float) -> None:
-        """Unloads after a pause, when nobody is being answered. A trainer's candidate was never wanted: it stays."""
+        """Unloads after a pause, when nobody is being answered. A candidate was never wanted: it stays."""
         self._unwanted_since = {name: self._unwanted_since.get(name, now) for name in unwanted}
         for name, since in self._unwanted_since.items():
             if now - since >= _DRAIN_S and self._in_use[name] == 0:

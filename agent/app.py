@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import FastAPI, Request
+from infra.registry import Registry
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -32,14 +33,20 @@ from infra.engine import Engine
 from infra.errors import NightshiftError
 from infra.eventlog.base import EventLog
 from infra.keys import KeyStore
-from infra.registry import Registry
 from infra.settings import Settings
+from infra.telemetry import OK
 
 _log = logging.getLogger(__name__)
 
+WORDS_ALONE = (
+    "retrieval by words alone (an answer is found for 0.91 of questions, not 0.97): run `make models`"
+)
 _LOOK_S = 1.0  # how soon a changed document is used
 # The page runs what stands in it and talks to this service alone.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:"
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
+    "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +58,18 @@ class _Beside:
     adapters: Adapters
     metrics: Metrics
 
-    async def checks(self) -> Mapping[str, bool]:
-        """What must be true for this agent to be sent requests."""
-        return {"engine": self.adapters.reachable, "deployments": self.deployments.caught_up}
+    async def needs(self) -> Mapping[str, bool | str]:
+        """What must be true for this agent to be sent requests, and what makes its answers worse."""
+        problems = self.knowledge.problems
+        return {
+            "engine": self.adapters.reachable or "the engine does not answer: start it, or see its log",
+            "deployments": self.deployments.caught_up,
+            "adapters": "degraded: " + " ".join(self.adapters.failed.values())
+            if self.adapters.failed
+            else OK,
+            "documents": "degraded: " + " ".join(problems[:5]) if problems else OK,
+            "vectors": self.knowledge.has_vectors or f"degraded: {WORDS_ALONE}",
+        }
 
     async def follow_documents(self) -> None:
         while True:
@@ -69,7 +85,11 @@ class _Beside:
     async def running(self, _: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
         await asyncio.to_thread(self.knowledge.refresh)
-        self.deployments.start(lambda: loop.call_soon_threadsafe(self.adapters.wake))
+
+        def changed() -> None:
+            loop.call_soon_threadsafe(self.adapters.wake)
+
+        self.deployments.start(changed)
         tasks = [
             asyncio.create_task(self.adapters.run(lambda: self.deployments.state)),
             asyncio.create_task(self.follow_documents()),
@@ -110,7 +130,7 @@ def create_app(
     app.post("/v1/feedback", openapi_extra=_takes(wire.FeedbackRequest))(feedback.give)
     _add_lists(app, settings, guard, knowledge)
     _add_page(app)
-    app.include_router(telemetry.probes(beside.checks, metrics.registry))
+    app.include_router(telemetry.probes(beside.needs, metrics.registry))
     _map_errors(app, metrics)
     return app
 
@@ -137,7 +157,9 @@ def _add_page(app: FastAPI) -> None:
 
     @app.get("/", include_in_schema=False)
     async def index() -> HTMLResponse:
-        return HTMLResponse(page, headers={"content-security-policy": _POLICY, "x-content-type-options": "nosniff"})
+        return HTMLResponse(
+            page, headers={"content-security-policy": _POLICY, "x-content-type-options": "nosniff"}
+        )
 
 
 def _map_errors(app: FastAPI, metrics: Metrics) -> None:
@@ -151,7 +173,9 @@ def _map_errors(app: FastAPI, metrics: Metrics) -> None:
 
     @app.exception_handler(HTTPException)
     async def routing(request: Request, err: HTTPException) -> Response:
-        message = f"{request.method} {request.url.path[:80]}: {err.detail}. GET /openapi.json lists what there is."
+        message = (
+            f"{request.method} {request.url.path[:80]}: {err.detail}. GET /openapi.json lists what there is."
+        )
         return JSONResponse(wire.error(message, "invalid_request_error"), err.status_code, err.headers)
 
     @app.exception_handler(ClientDisconnect)

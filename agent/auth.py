@@ -22,8 +22,8 @@ def refuse_open_door(settings: AgentSettings, keys: KeyStore) -> None:
     """Raises SettingsError when the service would listen beyond this machine without any key."""
     if not is_loopback(settings.host) and not keys.list():
         raise SettingsError(
-            f"agent.host is {settings.host!r}, which others can reach, and there is no API key: make one with "
-            "`nightshift keys create NAME`, or set agent.host to 127.0.0.1."
+            f"agent.host is {settings.host!r}, which others can reach, and there is no API key: make one "
+            "with `nightshift keys create NAME`, or set agent.host to 127.0.0.1."
         )
 
 
@@ -50,7 +50,7 @@ class Guard:
             raise NoKey("A valid API key is needed: send it as `Authorization: Bearer KEY`.")
         if scope not in key.scopes:
             raise NotAllowed(
-                f"The key {key.name!r} opens {', '.join(sorted(key.scopes))}, and this needs {scope}: use another."
+                f"The key {key.name!r} opens {', '.join(sorted(key.scopes))}; this needs {scope}: use another."
             )
 
 
@@ -67,7 +67,9 @@ def _require_own_page(request: HTTPConnection) -> None:
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     if not is_loopback(_hostname(host)):
-        raise NotAllowed(f"The host {host[:80]!r} is not this machine: use http://127.0.0.1, or make an API key.")
+        raise NotAllowed(
+            f"The host {host[:80]!r} is not this machine: use http://127.0.0.1, or make an API key."
+        )
     if origin is not None and origin.partition("://")[2] != host:
         raise NotAllowed(f"The page {origin[:80]!r} is not this service's: make an API key for it.")
 

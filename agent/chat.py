@@ -131,9 +131,10 @@ class Chat:
         known = self.knowledge.collection(collection)
         facts = known.index.search(prompt.search_text(spoken), self.settings.agent.facts)
         room = prompt.room(self.settings.engine.max_model_len, self.settings.agent.max_tokens)
-        if len(spoken[-1].content) > room // 2:
+        length, most = len(spoken[-1].content), room // 2
+        if length > most:
             raise InvalidRequest(
-                f"The last message has {len(spoken[-1].content)} characters, and {room // 2} fit: shorten it.",
+                f"The last message has {length} characters, and {most} fit: shorten it.",
                 f"messages.{len(messages) - 1}.content",
                 "context_length_exceeded",
             )
@@ -148,7 +149,12 @@ class Chat:
         reply = turn.reply
         used = wire.usage(reply.prompt_tokens, reply.completion_tokens)
         body = wire.completion(
-            turn.response_id, self.settings.agent.model, int(time.time()), reply.text, reply.finish_reason, used
+            turn.response_id,
+            self.settings.agent.model,
+            int(time.time()),
+            reply.text,
+            reply.finish_reason,
+            used,
         )
         return Response(body, media_type="application/json", headers=_headers(turn))
 
@@ -207,8 +213,12 @@ class Chat:
 class _EventStream(StreamingResponse):
     """Closes its events, and lets go of what the request held, however the response ends."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], held: AsyncExitStack, headers: dict[str, str]) -> None:
-        super().__init__(events, media_type="text/event-stream", headers={**headers, "cache-control": "no-store"})
+    def __init__(
+        self, events: AsyncGenerator[bytes, None], held: AsyncExitStack, headers: dict[str, str]
+    ) -> None:
+        super().__init__(
+            events, media_type="text/event-stream", headers={**headers, "cache-control": "no-store"}
+        )
         self._events = events
         self._held = held
 

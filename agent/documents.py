@@ -46,7 +46,9 @@ def _text(file: Path) -> str:
     try:
         data = file.read_bytes()
     except OSError as err:
-        raise KnowledgeError(f"{file} cannot be read ({err.strerror}): check that it exists and who owns it.") from err
+        raise KnowledgeError(
+            f"{file} cannot be read ({err.strerror}): check that it exists and who owns it."
+        ) from err
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as err:
@@ -113,7 +115,9 @@ def _csv(file: Path, text: str) -> Iterator[Fact]:
         for row in rows:
             yield _fact(file, rows.line_num, row)
     except csv.Error as err:
-        raise KnowledgeError(f"{file}, line {rows.line_num}: not CSV ({err}); check the quotes there.") from err
+        raise KnowledgeError(
+            f"{file}, line {rows.line_num}: not CSV ({err}); check the quotes there."
+        ) from err
 
 
 def _jsonl(file: Path, text: str) -> Iterator[Fact]:
@@ -123,7 +127,9 @@ def _jsonl(file: Path, text: str) -> Iterator[Fact]:
         try:
             row = json.loads(line)
         except ValueError as err:
-            raise KnowledgeError(f"{file}, line {number}: not JSON ({err}); each line is one object.") from err
+            raise KnowledgeError(
+                f"{file}, line {number}: not JSON ({err}); each line is one object."
+            ) from err
         yield _fact(file, number, row)
 
 

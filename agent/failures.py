@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent import wire
 from agent.auth import NoKey
@@ -21,38 +21,61 @@ class Failure:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+class _Row(NamedTuple):
+    """`message` replaces the error's own where that holds addresses or paths."""
+
+    error: type[NightshiftError]
+    status: int
+    kind: str
+    code: str
+    message: str = ""
+
+
+# The first row that fits is taken, so a class stands above the one that it refines.
+_ROWS = (
+    _Row(InvalidRequest, 400, "invalid_request_error", "invalid_request"),
+    _Row(TooLarge, 413, "invalid_request_error", "request_too_large"),
+    _Row(NoKey, 401, "authentication_error", "invalid_api_key"),
+    _Row(NotAllowed, 403, "permission_error", "insufficient_scope"),
+    _Row(NotFound, 404, "invalid_request_error", "not_found"),
+    _Row(TooBusy, 429, "rate_limit_error", "too_busy"),
+    _Row(
+        EventLogError,
+        503,
+        "server_error",
+        "not_recorded",
+        "It could not be recorded, so it does not count: see the agent's log, then try again.",
+    ),
+    _Row(
+        EngineUnavailable,
+        503,
+        "server_error",
+        "engine_unavailable",
+        "The engine does not answer: it may be starting. Try again; /readyz says when it is back.",
+    ),
+    _Row(
+        EngineError, 503, "server_error", "engine_failed", "The engine failed: see its log, then try again."
+    ),
+    _Row(NightshiftError, 500, "server_error", "internal", "The agent failed: see its log."),
+)
+_REFUSED = _Row(
+    EngineError,
+    400,
+    "invalid_request_error",
+    "engine_refused",
+    "The engine refuses this conversation: it may be too long. Send fewer or shorter messages.",
+)
+REFUSALS = frozenset({400, 413, 422})  # engine statuses that blame the request
+_HEADERS = {401: {"www-authenticate": "Bearer"}} | dict.fromkeys(
+    (429, 503), {"retry-after": str(RETRY_AFTER_S)}
+)
+
+
 def explain(err: NightshiftError) -> Failure:
     """The answer to an error. What is not the caller's fault is told without addresses and paths."""
-    again = {"retry-after": str(RETRY_AFTER_S)}
-    match err:
-        case InvalidRequest():
-            return Failure(400, wire.error(str(err), "invalid_request_error", err.param, err.code))
-        case TooLarge():
-            return _failure(413, err, "invalid_request_error", "request_too_large")
-        case NoKey():
-            failure = _failure(401, err, "authentication_error", "invalid_api_key")
-            return Failure(failure.status, failure.body, {"www-authenticate": "Bearer"})
-        case NotAllowed():
-            return _failure(403, err, "permission_error", "insufficient_scope")
-        case NotFound():
-            return _failure(404, err, "invalid_request_error", "not_found")
-        case TooBusy():
-            return Failure(429, wire.error(str(err), "rate_limit_error", None, "too_busy"), again)
-        case EventLogError():
-            message = "The answer could not be recorded, so it is not given: see the agent's log, then try again."
-            return Failure(503, wire.error(message, "server_error", None, "not_recorded"), again)
-        case EngineUnavailable():
-            message = "The engine does not answer: it may be starting. Try again; /readyz says when it is back."
-            return Failure(503, wire.error(message, "server_error", None, "engine_unavailable"), again)
-        case EngineError(status=400 | 413 | 422):
-            message = "The engine refuses this conversation: it may be too long. Send fewer or shorter messages."
-            return Failure(400, wire.error(message, "invalid_request_error", "messages", "engine_refused"))
-        case EngineError():
-            message = "The engine failed to answer: see its log, then try again."
-            return Failure(503, wire.error(message, "server_error", None, "engine_failed"), again)
-        case _:
-            return _failure(500, err, "server_error", "internal")
-
-
-def _failure(status: int, err: NightshiftError, kind: str, code: str) -> Failure:
-    return Failure(status, wire.error(str(err), kind, None, code))
+    row = next(row for row in _ROWS if isinstance(err, row.error))
+    if isinstance(err, EngineError) and err.status in REFUSALS:
+        row = _REFUSED
+    param, code = (err.param, err.code or row.code) if isinstance(err, InvalidRequest) else (None, row.code)
+    body = wire.error(row.message or str(err), row.kind, param, code)
+    return Failure(row.status, body, _HEADERS.get(row.status, {}))

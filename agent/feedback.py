@@ -33,7 +33,9 @@ class FeedbackEndpoint:
         said = wire.parse(FeedbackRequest, await read_body(request, self.limit))
         self.ids.check(said.response_id)
         if not (said.rating or said.comment or said.correction):
-            raise InvalidRequest("The feedback says nothing: send a rating of 1 or -1, a comment or a correction.")
+            raise InvalidRequest(
+                "The feedback says nothing: send a rating of 1 or -1, a comment or a correction."
+            )
         body = Feedback(
             response_id=said.response_id,
             rating=said.rating,

@@ -29,8 +29,8 @@ RANK_K = 10
 _WORD = re.compile(r"\w+")
 # Words that carry no topic. Kept short: "not", "can" or "before" tell facts apart.
 _STOP = frozenset(
-    "a an and are as at be by do does for from had has have i in is it its me my of on or our s so t that the "
-    "their them there they this to us was we were will with you your".split()
+    "a an and are as at be by do does for from had has have i in is it its me my of on or our s so t that "
+    "the their them there they this to us was we were will with you your".split()
 )
 
 
@@ -55,11 +55,15 @@ class Vectors:
     def load(cls, folder: Path) -> Vectors:
         """Raises KnowledgeError when the folder is missing or holds something else."""
         if not folder.is_dir():
-            raise KnowledgeError(f"The static vectors {folder} are missing: run `make models`, then start again.")
+            raise KnowledgeError(
+                f"The static vectors {folder} are missing: run `make models`, then start again."
+            )
         try:
             return cls(StaticModel.from_pretrained(folder))
         except (OSError, ValueError, KeyError) as err:
-            raise KnowledgeError(f"{folder} does not hold static vectors ({err}): run `make models`.") from err
+            raise KnowledgeError(
+                f"{folder} does not hold static vectors ({err}): run `make models`."
+            ) from err
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, dimensions)."""
@@ -92,7 +96,9 @@ class Index:
             fused += reciprocal_ranks(scores)
         best = np.argsort(-fused, kind="stable")[:count]
         return tuple(
-            self.facts[i].model_copy(update={"score": round(float(fused[i]), 6)}) for i in best if fused[i] > 0
+            self.facts[i].model_copy(update={"score": round(float(fused[i]), 6)})
+            for i in best
+            if fused[i] > 0
         )
 
     def _scores(self, query: str) -> list[NDArray[np.float32]]:

@@ -56,6 +56,11 @@ class Knowledge:
         return tuple(self._collections[slug] for slug in sorted(self._collections))
 
     @property
+    def has_vectors(self) -> bool:
+        """Whether facts are found by meaning too, not by words alone."""
+        return self._vectors is not None
+
+    @property
     def problems(self) -> tuple[str, ...]:
         return tuple(problem for collection in self.collections for problem in collection.problems)
 

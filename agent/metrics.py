@@ -15,28 +15,41 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.requests = Counter("nightshift_requests", "Queries answered", ["arm", "status"], registry=registry)
+        self.requests = Counter(
+            "nightshift_requests", "Queries answered", ["arm", "status"], registry=registry
+        )
         self.refused = Counter("nightshift_refused", "Requests refused", ["code"], registry=registry)
         self.latency = Histogram(
-            "nightshift_latency_seconds", "Arrival to durable end", ["arm"], buckets=_LATENCY, registry=registry
+            "nightshift_latency_seconds",
+            "Arrival to durable end",
+            ["arm"],
+            buckets=_LATENCY,
+            registry=registry,
         )
         self.first_token = Histogram(
-            "nightshift_first_token_seconds", "Arrival to first text", ["arm"], buckets=_LATENCY, registry=registry
+            "nightshift_first_token_seconds",
+            "Arrival to first text",
+            ["arm"],
+            buckets=_LATENCY,
+            registry=registry,
         )
         self.tokens = Counter("nightshift_tokens", "Tokens read and written", ["kind"], registry=registry)
-        self.fallbacks = Counter("nightshift_fallbacks", "Answers by another adapter", ["arm"], registry=registry)
+        self.fallbacks = Counter(
+            "nightshift_fallbacks", "Answers by another adapter", ["arm"], registry=registry
+        )
         self.feedback = Counter("nightshift_feedback", "Feedback received", ["rating"], registry=registry)
         self.record_seconds = Histogram(
             "nightshift_record_seconds", "Append to durable", buckets=_RECORD, registry=registry
         )
         self.unrecorded = Counter("nightshift_unrecorded", "Events that the log refused", registry=registry)
-        self.redactions = Counter("nightshift_redactions", "Personal data replaced", ["kind"], registry=registry)
+        self.redactions = Counter(
+            "nightshift_redactions", "Personal data replaced", ["kind"], registry=registry
+        )
         self.deployment_version = Gauge(
             "nightshift_deployment_version", "Deployment events seen", registry=registry
         )
-        self.bad_deployments = Counter(
-            "nightshift_bad_deployment_events", "Unreadable deployment events", registry=registry
-        )
         self.adapters = Gauge("nightshift_adapters", "Wanted adapters by state", ["state"], registry=registry)
         self.bad_documents = Gauge("nightshift_bad_documents", "Documents left out", registry=registry)
-        self.errors = Counter("nightshift_loop_errors", "Failures in background work", ["task"], registry=registry)
+        self.errors = Counter(
+            "nightshift_loop_errors", "Failures in background work", ["task"], registry=registry
+        )

@@ -19,7 +19,9 @@ CHARACTERS_PER_TOKEN = 3
 FACTS_PART = 0.6
 
 # A query with one of these, or with fewer words than SHORT, leans on the one before it.
-_POINTERS = frozenset("it its that this those these they them their there then one ones he she him her".split())
+_POINTERS = frozenset(
+    "it its that this those these they them their there then one ones he she him her".split()
+)
 SHORT = 4
 _WORD = re.compile(r"\w+")
 
@@ -43,7 +45,9 @@ class Prompt:
 
     def map(self, change: Callable[[str], str]) -> Prompt:
         """The same prompt with every text that others wrote replaced by `change` of it."""
-        changed = (message.model_copy(update={"content": change(message.content)}) for message in self.history)
+        changed = (
+            message.model_copy(update={"content": change(message.content)}) for message in self.history
+        )
         return replace(self, history=tuple(changed))
 
 

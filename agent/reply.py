@@ -15,13 +15,11 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from agent.adapters import Adapters
+from agent.failures import REFUSALS
 from agent.routing import BASE_MODEL, Route
 from infra.engine import BASE, Delta, Engine, Sampling
 from infra.errors import EngineError, EngineUnavailable
 from infra.events import Message
-
-# Engine statuses that blame the request: another adapter would refuse it too.
-_BAD_REQUEST = frozenset({400, 413, 422})
 
 
 class Reply:
@@ -81,7 +79,8 @@ class Reply:
             except EngineError as err:
                 self.error = self.error or str(err)
                 self._adapters.noticed(adapter, err)
-                if last or (err.status in _BAD_REQUEST and not self.text):
+                # What blames the request would be said to every adapter.
+                if last or (err.status in REFUSALS and not self.text):
                     raise
                 self.fallback_from = self.fallback_from or adapter
 

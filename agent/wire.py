@@ -43,7 +43,9 @@ class ChatMessage(_Request):
     content: str | list[Part]
 
     def plain(self) -> Message:
-        text = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+        text = (
+            self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content)
+        )
         return Message(role="system" if self.role == "developer" else self.role, content=text)
 
 
@@ -121,8 +123,10 @@ def parse(kind: type[R], body: bytes) -> R:
 def history(messages: list[ChatMessage]) -> tuple[Message, ...]:
     """The conversation so far. Raises InvalidRequest unless it ends with something to answer."""
     last = len(messages) - 1
-    spoken = tuple(Message(role=plain.role, content=str(_some_text(plain.content))) for plain in
-                   (message.plain() for message in messages))
+    spoken = tuple(
+        Message(role=plain.role, content=str(_some_text(plain.content)))
+        for plain in (message.plain() for message in messages)
+    )
     if spoken[-1].role != "user" or not spoken[-1].content.strip():
         raise InvalidRequest(
             "The last message must be the user's and hold text: it is what gets answered.", f"messages.{last}"
@@ -130,7 +134,9 @@ def history(messages: list[ChatMessage]) -> tuple[Message, ...]:
     return spoken
 
 
-def completion(response_id: str, model: str, created: int, text: str, finish: str, usage: dict[str, int]) -> bytes:
+def completion(
+    response_id: str, model: str, created: int, text: str, finish: str, usage: dict[str, int]
+) -> bytes:
     """A whole answer."""
     choice = {
         "index": 0,
@@ -138,7 +144,9 @@ def completion(response_id: str, model: str, created: int, text: str, finish: st
         "logprobs": None,
         "finish_reason": finish,
     }
-    return to_json(_head(response_id, "chat.completion", model, created) | {"choices": [choice], "usage": usage})
+    return to_json(
+        _head(response_id, "chat.completion", model, created) | {"choices": [choice], "usage": usage}
+    )
 
 
 def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
@@ -187,7 +195,10 @@ def error_event(body: dict[str, Any]) -> bytes:
 
 def models(model: str) -> dict[str, Any]:
     """The list of models: the one public name. `Any`: JSON."""
-    return {"object": "list", "data": [{"id": model, "object": "model", "created": 0, "owned_by": "nightshift"}]}
+    return {
+        "object": "list",
+        "data": [{"id": model, "object": "model", "created": 0, "owned_by": "nightshift"}],
+    }
 
 
 def _head(response_id: str, kind: str, model: str, created: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ never logged or put into an error.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,16 +64,19 @@ class Engine:
         return answers.answer(await self._request("POST", "/v1/chat/completions", body), n)
 
     async def stream(
-        self, messages: Sequence[Message], model: str, sampling: Sampling
-    ) -> AsyncIterator[Delta]:
+        self, messages: Sequence[Message], model: str, sampling: Sampling, *, resume: bool = False
+    ) -> AsyncGenerator[Delta, None]:
         """One completion as it is made; the last delta has the usage.
 
+        With `resume` the last message is an answer's first half, and only its continuation comes.
         Closing the iterator (`aclose`) ends the engine's work on it too.
         """
         body = _body(messages, model, sampling) | {
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if resume:
+            body |= {"add_generation_prompt": False, "continue_final_message": True}
         with self._reaching():
             async with self._session.post(
                 self._url + "/v1/chat/completions", json=body, timeout=self._each

@@ -64,13 +64,17 @@ class KeyStore:
             SettingsError: no scope, or the name is taken or empty.
         """
         if not name or not scopes:
-            raise SettingsError(f"A key needs a name and a scope of {_listed(SCOPES)}; got {name!r}, {scopes!r}.")
+            raise SettingsError(
+                f"A key needs a name and a scope of {_listed(SCOPES)}; got {name!r}, {scopes!r}."
+            )
         secret = _PREFIX + secrets.token_urlsafe(32)
         with self._locked():
             keys = self.list()
             if any(key.name == name for key in keys):
                 raise SettingsError(f"A key named {name!r} exists: revoke it first, or choose another name.")
-            self._write((*keys, Key(name=name, sha256=_hash(secret), scopes=scopes, created=datetime.now(UTC))))
+            self._write(
+                (*keys, Key(name=name, sha256=_hash(secret), scopes=scopes, created=datetime.now(UTC)))
+            )
         return secret
 
     def verify(self, secret: str) -> Key | None:
@@ -106,7 +110,9 @@ class KeyStore:
             keys = self.list()
             kept = tuple(key for key in keys if key.name != name)
             if len(kept) == len(keys):
-                raise NotFound(f"No key is named {name!r}; there are {_listed(key.name for key in keys) or 'none'}.")
+                raise NotFound(
+                    f"No key is named {name!r}; there are {_listed(key.name for key in keys) or 'none'}."
+                )
             self._write(kept)
 
     def _read(self) -> tuple[Key, ...]:
@@ -114,8 +120,8 @@ class KeyStore:
             return _KEYS.validate_json(self._file.read_bytes())
         except ValidationError as err:
             raise SettingsError(
-                f"The key file {self._file} is damaged ({err.error_count()} errors): restore it, or delete it "
-                "and create the keys anew."
+                f"The key file {self._file} is damaged ({err.error_count()} errors): restore it, or "
+                "delete it and create the keys anew."
             ) from err
 
     def _write(self, keys: tuple[Key, ...]) -> None:

@@ -55,6 +55,11 @@ class AgentSettings(Section):
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
 
 
+    @property
+    def url(self) -> str:
+        return _url(self.host, self.port)
+
+
 class EngineSettings(Section):
     # Where the engine answers. `nightshift engine` starts one there.
     host: str = "127.0.0.1"

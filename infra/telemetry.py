@@ -27,7 +27,8 @@ from infra.errors import NightshiftError, ProcessError
 
 OK = "ok"
 # What a room needs before it can work: the name of each need → True or "ok" when it is met, else False or
-# a sentence that says what is wrong.
+# a sentence that says what is wrong. A sentence that begins with "degraded: " is met all the same: the room
+# works, only less well.
 Needs = Mapping[str, bool | str]
 Ready = Callable[[], Awaitable[Needs]]
 # An orchestrator gives a probe a few seconds; a check that hangs is a check that failed.
@@ -93,7 +94,7 @@ def probes(ready: Ready, registry: CollectorRegistry | None = None) -> APIRouter
     @routes.get("/readyz")
     async def readyz() -> JSONResponse:
         needs = await _in_time(ready)
-        met = all(state is True or state == OK for state in needs.values())
+        met = all(_is_met(state) for state in needs.values())
         return JSONResponse(dict(needs), 200 if met else 503)
 
     @routes.get("/metrics")
@@ -102,6 +103,10 @@ def probes(ready: Ready, registry: CollectorRegistry | None = None) -> APIRouter
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     return routes
+
+
+def _is_met(state: bool | str) -> bool:
+    return state is True or (isinstance(state, str) and (state == OK or state.startswith("degraded: ")))
 
 
 async def _in_time(ready: Ready) -> Needs:

@@ -6,7 +6,7 @@ An answer is good when the reward says so strictly: a canary must answer, not me
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -34,7 +34,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A rate on both arms and the always-valid interval of canary minus stable. `verdict`: pass, fail, hold."""
+    """A rate on both arms, and the always-valid interval of canary minus stable.
+
+    `verdict` is pass, fail or hold.
+    """
 
     name: str
     stable: Rate
@@ -102,8 +105,8 @@ def judge(outcomes: Sequence[Outcome], settings: CanarySettings) -> Verdict:
 
 
 def _rates(
-    outcomes: Sequence[Outcome], counts: Any, success: Any
-) -> tuple[Rate, Rate]:  # predicates of Outcome
+    outcomes: Sequence[Outcome], counts: Callable[[Outcome], bool], success: Callable[[Outcome], bool]
+) -> tuple[Rate, Rate]:
     stable = [success(o) for o in outcomes if o.arm is Arm.STABLE and counts(o)]
     canary = [success(o) for o in outcomes if o.arm is Arm.CANARY and counts(o)]
     return Rate(sum(stable), len(stable)), Rate(sum(canary), len(canary))

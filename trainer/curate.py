@@ -34,7 +34,7 @@ class Row:
 
 
 def best(group: Group) -> int | None:
-    """Index of the best good completion: highest reward, then the shorter, then the earlier. None if none is good.
+    """Index of the best good completion: highest reward, then shorter, then earlier; None if none is good.
 
     Best-of-N as in Test-time Adaptive Optimization (Databricks, 2025), with a floor under "best".
     """

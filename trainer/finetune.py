@@ -19,7 +19,10 @@ from datasets import Dataset
 from peft import LoraConfig
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
-from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_config import SFTConfig
+from trl.trainer.sft_trainer import SFTTrainer
+
+from trainer.base_model import hash_of
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +43,7 @@ class Order(BaseModel):
 
 
 class Trained(BaseModel):
-    """What training measured. `tokens` counts prompt and answer over all epochs; `loss` is the last step's."""
+    """What training measured. `tokens` counts prompts and answers over all epochs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,6 +53,7 @@ class Trained(BaseModel):
     seconds: float
     first_loss: float
     loss: float
+    base_hash: str
 
 
 def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
@@ -93,6 +97,7 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
         seconds=seconds,
         first_loss=losses[0],
         loss=losses[-1],
+        base_hash=hash_of(Path(order.base)),
     )
 
 
@@ -123,7 +128,7 @@ def _arguments(order: Order, rows: int, folder: Path) -> SFTConfig:
     )
 
 
-class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is untyped
+class Progress(TrainerCallback):
     """One line a step, so that long training is seen to move."""
 
     def on_log(

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from trainer.words import length
 
-# Resamples of a bootstrap: the end of a 90% interval then moves by less than a tenth of a point between seeds.
+# Resamples of a bootstrap: another seed then moves the ends of a 90% interval by under a tenth of a point.
 RESAMPLES = 10_000
 
 
@@ -166,7 +166,7 @@ def _bootstrap(
     seed: int,
     statistic: Callable[[np.ndarray], float] = _mean_of,
 ) -> tuple[float, float, float]:
-    """Estimate and percentile interval of `statistic`, groups resampled whole. Zeros when there are no values."""
+    """Estimate and percentile interval of `statistic`, groups resampled whole; zeros without values."""
     if not values:
         return 0.0, 0.0, 0.0
     clusters: dict[str, list[object]] = {}

@@ -50,9 +50,12 @@ async def run(work: Work, stages: Stages) -> NightResult:
     scored = summary.note(await stages.once("score", Scored, partial(_score, work, chosen, resampled)))
     curated = summary.note(await stages.once("curate", Curated, partial(_curate, chosen, resampled, scored)))
     stages.tell("completions", completion_events(stages.night, chosen, resampled, scored, curated))
-    if len(curated.rows) < work.settings.min_rows:
+    if len(curated.rows) < work.settings.trainer.min_rows:
         return _end(
-            stages, summary, Verdict.NOT_ENOUGH_DATA, _too_few(curated, chosen, work.settings.min_rows)
+            stages,
+            summary,
+            Verdict.NOT_ENOUGH_DATA,
+            _too_few(curated, chosen, work.settings.trainer.min_rows),
         )
 
     registered = summary.note(
@@ -183,15 +186,5 @@ def _too_few(curated: Curated, chosen: Chosen, needed: int) -> str:
 def _end(stages: Stages, summary: Summary, verdict: Verdict, reason: str) -> NightResult:
     """Tells the record how the night ended, with everything it measured."""
     manifest = summary.manifest(stages.seconds, verdict, reason)
-    ended = NightChanged(
-        night=stages.night,
-        slot=stages.slot,
-        state="ended",
-        verdict=verdict,
-        adapter=summary.adapter,
-        reason=reason,
-        seconds=sum(stages.seconds.values()),
-        manifest=manifest,
-    )
-    stages.tell("ended", [ended])
+    stages.tell("ended", [stages.ended(verdict, reason, summary.adapter, manifest)])
     return NightResult(night=stages.night, verdict=verdict, adapter=summary.adapter, reason=reason)

@@ -58,7 +58,7 @@ class Scored(Note):
             for text in group.texts
         ]
         rewards = iter(model.score(cases))
-        rewards_Q_N = tuple(tuple(next(rewards) for _ in group.texts) for group in groups)  # noqa: N806
+        rewards_Q_N = tuple(tuple(next(rewards) for _ in group.texts) for group in groups)
         return cls(model=model.name, version=model.version, rewards_Q_N=rewards_Q_N)
 
     def mean(self) -> float:
@@ -87,6 +87,11 @@ class Registered(Note):
     first_loss: float
     loss: float
     base_hash: str
+
+    @classmethod
+    def measured(cls) -> tuple[str, ...]:
+        """The fields that training measures: all but the name."""
+        return tuple(name for name in cls.model_fields if name != "adapter")
 
 
 class Evaluation(Note):

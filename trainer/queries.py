@@ -67,8 +67,8 @@ def check_split(queries: Iterable[Query], held_out: frozenset[str]) -> None:
     for query in queries:
         if query.collection in held_out:
             raise NightError(
-                f"The query {query.response_id} belongs to {query.collection!r}, which is kept for evaluation: "
-                "the night stops, since its gates would prove nothing."
+                f"The query {query.response_id} belongs to {query.collection!r}, which is kept for "
+                "evaluation: the night stops, since its gates would prove nothing."
             )
 
 

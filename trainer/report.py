@@ -22,33 +22,34 @@ def report(
         paragraphs.append(_held_out(held_out))
     if queries:
         paragraphs.append(
-            f"The night took {queries} questions that customers asked, tried {completions} answers to them, and "
-            f"learned from the {chosen} that were clearly right."
+            f"The night took {queries} questions that customers asked, tried {completions} answers to them, "
+            f"and learned from the {chosen} that were clearly right."
         )
     failed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     paragraphs += [f"{gate.claim} This was not shown: {_why(gate)}." for gate in failed]
     if _diverged(gates):
         paragraphs.append(
-            "The score that chose the answers rose while the answers themselves did not get better. The choice is "
-            "not to be trusted; look at the chosen answers of this night."
+            "The score that chose the answers rose while the answers themselves did not get better. The "
+            "choice is not to be trusted; look at the chosen answers of this night."
         )
     return paragraphs
 
 
 def _headline(verdict: Verdict, reason: str) -> str:
-    match verdict:
-        case Verdict.PASS:
-            return "A better model was found. It now answers part of your customers' conversations, on trial."
-        case Verdict.FAIL:
-            return f"The new model was not proven better, so it was rejected. Nothing changes for customers. {reason}".strip()
-        case Verdict.NOT_ENOUGH_DATA:
-            return f"There was not enough data to learn or to judge. Nothing changes for customers. {reason}".strip()
+    if verdict is Verdict.PASS:
+        return "A better model was found. It now answers part of your customers' conversations, on trial."
+    said = {
+        Verdict.FAIL: "The new model was not proven better, so it was rejected.",
+        Verdict.NOT_ENOUGH_DATA: "There was not enough data to learn or to judge.",
+    }[verdict]
+    return f"{said} Nothing changes for customers. {reason}".strip()
 
 
 def _held_out(gate: Gate) -> str:
+    often = "more" if gate.estimate >= 0 else "less"
     return (
         f"On {gate.n} questions that it had not learned from, the new model gives the right answer "
-        f"{abs(gate.estimate) * 100:.1f} points {'more' if gate.estimate >= 0 else 'less'} often than the present one "
+        f"{abs(gate.estimate) * 100:.1f} points {often} often than the present one "
         f"(between {gate.low * 100:+.1f} and {gate.high * 100:+.1f})."
     )
 
@@ -56,7 +57,8 @@ def _held_out(gate: Gate) -> str:
 def _why(gate: Gate) -> str:
     if gate.verdict is Verdict.NOT_ENOUGH_DATA:
         return gate.detail
-    return f"measured {gate.estimate:+.3f}, between {gate.low:+.3f} and {gate.high:+.3f}, allowed {gate.margin:.3f}"
+    measured = f"measured {gate.estimate:+.3f}, between {gate.low:+.3f} and {gate.high:+.3f}"
+    return f"{measured}, allowed {gate.margin:.3f}"
 
 
 def _diverged(gates: Sequence[Gate]) -> bool:

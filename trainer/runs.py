@@ -1,4 +1,4 @@
-"""Runs: which slot is due, taken, and done, so that a missed night is made up once and no two trainers run one.
+"""Runs: which slot is due, taken and done, so that a missed night is made up once and never runs twice.
 
 A lease with a fencing token, in SQLite: a trainer that was thought dead and comes back finds its token
 stale and stops. What a night found out lies in its folder, not here.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from apscheduler.triggers.cron import CronTrigger
 
+from infra.errors import NightError
 from trainer.runs import TRIES, RunRecord
 
 # How far back a missed night is made up. Older ones would learn from the same record anyway.
@@ -44,6 +45,21 @@ def may_start(record: RunRecord | None, now: float) -> bool:
     return record.state == "failed" or record.lease_until < now
 
 
+_FORMAT = "%Y%m%dT%H%MZ"
+
+
 def slot_name(moment: datetime) -> str:
     """The name of a slot: sorts by time, and can be a folder's name."""
-    return moment.astimezone(UTC).strftime("%Y%m%dT%H%MZ")
+    return moment.astimezone(UTC).strftime(_FORMAT)
+
+
+def parse_slot(slot: str) -> datetime:
+    """The moment that a slot's name tells.
+
+    Raises:
+        NightError: it is no slot's name.
+    """
+    try:
+        return datetime.strptime(slot, _FORMAT).replace(tzinfo=UTC)
+    except ValueError as err:
+        raise NightError(f"{slot!r} is no slot: write it as 20261124T0200Z.") from err

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from ulid import ULID
@@ -81,6 +81,21 @@ class Stages:
         ]
         for future in futures:
             future.result(timeout=APPEND_S)
+
+    def ended(
+        self, verdict: str, reason: str, adapter: str = "", manifest: dict[str, Any] | None = None
+    ) -> NightChanged:
+        """The event that closes this night."""
+        return NightChanged(
+            night=self.night,
+            slot=self.slot,
+            state="ended",
+            verdict=verdict,
+            adapter=adapter,
+            reason=reason,
+            seconds=sum(self.seconds.values()),
+            manifest=manifest or {},
+        )
 
     def _key(self, body: Body) -> str:
         """Deployments are ordered among themselves, everything else within the night."""

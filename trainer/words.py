@@ -17,10 +17,13 @@ _NEGATION = re.compile(
 )
 # Words that carry no content of their own. Negations are polarity's business, "yes" and "any" are noise.
 _EMPTY = frozenset(
-    "a about all also am an and any are as at be been being but by can could did do does done each few for from "
-    "had has have he her here him his how i if in into is it its just may me might more most must my n't no not "
-    "of on only or other our own please same shall she should so some such than that the their them then there "
-    "these they this those to too us very was we were what when where which who will with would yes you your".split()
+    """
+    a about all also am an and any are as at be been being but by can could did do does done each
+    few for from had has have he her here him his how i if in into is it its just may me might more
+    most must my n't no not of on only or other our own please same shall she should so some such
+    than that the their them then there these they this those to too us very was we were what when
+    where which who will with would yes you your
+    """.split()
 )
 
 

@@ -27,7 +27,7 @@ class GroundedReward:
     version = "1"
 
     def score(self, cases: Sequence[Case]) -> list[Reward]:
-        """One reward for each case, in order. Without facts nothing is good: there is nothing to be grounded in."""
+        """One reward for each case, in order. Without facts nothing is good: nothing grounds it."""
         return [_score(case) for case in cases]
 
 
@@ -59,7 +59,7 @@ def _score(case: Case) -> Reward:
 
 
 def _supported(answer: str, query: str, fact: str) -> float:
-    """Share of the answer's content stems that the fact or the query holds; 0 for an answer without content."""
+    """Share of the answer's content stems that fact or query hold; 0 for an answer without content."""
     said = stems(answer)
     known = set(stems(fact)) | set(stems(query))
     return sum(stem in known for stem in said) / len(said) if said else 0.0

@@ -1,0 +1,60 @@
+"""Follows the deployments topic: what serves now, and since when.
+
+Every room that needs the state folds the same events, so all come to the same one.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from infra.deployment import Deployment, apply
+from infra.errors import EventError
+from infra.eventlog.base import EventLog, from_beginning
+from infra.events import DeploymentChanged, Event, Topic
+
+logger = logging.getLogger(__name__)
+
+
+class Deployments:
+    """A tail of the topic. Used by one thread; `state` is as of the last `poll`."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._reader = log.reader([Topic.DEPLOYMENTS], from_beginning)
+        self.state = Deployment()
+        self.changed_at: datetime | None = None
+
+    def poll(self, timeout_s: float = 0.0) -> Deployment:
+        """Reads what has come and folds it in; waits up to `timeout_s` for the first event.
+
+        An event that cannot be read is logged and skipped: the last good state stays.
+        """
+        while records := self._reader.poll(timeout_s, max_records=1000):
+            for record in records:
+                self._apply(record.value)
+            timeout_s = 0.0
+        return self.state
+
+    def close(self) -> None:
+        """Lets go of the reader."""
+        self._reader.close()
+
+    def _apply(self, value: bytes) -> None:
+        try:
+            event = Event.decode(value)
+            body = event.parse()
+        except EventError as err:
+            logger.error("skipped a deployment event: %s", err)
+            return
+        if isinstance(body, DeploymentChanged):
+            self.state = apply(self.state, body)
+            self.changed_at = event.at
+
+
+def deployment_now(log: EventLog) -> Deployment:
+    """The state after everything that is on the topic now."""
+    tail = Deployments(log)
+    try:
+        return tail.poll()
+    finally:
+        tail.close()

@@ -1,0 +1,237 @@
+-- What the pages show. Times are UTC; every query is bounded by a limit, a window or one thing's name.
+
+-- name: totals
+-- One row: how much the record holds, and when it begins and ends.
+SELECT
+    (SELECT count(*) FROM interactions) AS interactions,
+    (SELECT count(DISTINCT conversation_id) FROM interactions) AS conversations,
+    (SELECT count(*) FROM interactions WHERE status = 'error') AS errors,
+    (SELECT count(*) FROM feedback WHERE rating > 0) AS thumbs_up,
+    (SELECT count(*) FROM feedback WHERE rating < 0) AS thumbs_down,
+    (SELECT count(*) FROM signals) AS signals,
+    (SELECT count(DISTINCT night) FROM nights) AS nights,
+    (SELECT count(*) FROM completions) AS completions,
+    (SELECT count(*) FROM completions WHERE chosen) AS chosen,
+    (SELECT count(*) FROM evaluations) AS evaluations,
+    (SELECT count(*) FROM deployments) AS deployments,
+    (SELECT count(*) FROM dead_letters) AS dead_letters,
+    (SELECT min("at") FROM interactions) AS first_at,
+    (SELECT max("at") FROM interactions) AS last_at;
+
+-- name: traffic
+-- For each bucket of $bucket_s seconds since $since and each arm: answers, failures, thumbs, latencies.
+WITH thumbs AS (
+    SELECT response_id, arg_max(rating, ("at", event_id)) AS rating
+    FROM feedback
+    WHERE "at" >= $since AND (rating <> 0 OR (comment = '' AND correction = ''))
+    GROUP BY response_id
+)
+SELECT
+    time_bucket(to_seconds($bucket_s), i."at") AS bucket,
+    i.arm,
+    count(*) AS answers,
+    count(*) FILTER (i.status = 'error') AS errors,
+    count(*) FILTER (i.fallback_from <> '') AS fallbacks,
+    count(*) FILTER (t.rating > 0) AS thumbs_up,
+    count(*) FILTER (t.rating < 0) AS thumbs_down,
+    sum(i.completion_tokens) AS completion_tokens,
+    quantile_cont(i.first_token_s, 0.5) AS first_token_p50_s,
+    quantile_cont(i.latency_s, 0.5) AS latency_p50_s,
+    quantile_cont(i.latency_s, 0.95) AS latency_p95_s
+FROM interactions AS i LEFT JOIN thumbs AS t USING (response_id)
+WHERE i."at" >= $since
+GROUP BY ALL
+ORDER BY bucket, i.arm;
+
+-- name: recent_interactions
+-- The newest $limit interactions before $before (null for now), newest first, with rating and signals.
+WITH page AS (
+    SELECT * EXCLUDE (prompt, log_topic, log_partition, log_offset)
+    FROM interactions
+    WHERE $before::TIMESTAMPTZ IS NULL OR "at" < $before
+    ORDER BY "at" DESC, event_id DESC
+    LIMIT $limit
+),
+thumbs AS (
+    SELECT response_id, nullif(arg_max(rating, ("at", event_id)), 0) AS rating
+    FROM feedback
+    WHERE response_id IN (SELECT response_id FROM page)
+        AND (rating <> 0 OR (comment = '' AND correction = ''))
+    GROUP BY response_id
+),
+signs AS (
+    SELECT response_id, list(kind ORDER BY kind) AS signals
+    FROM signals
+    WHERE response_id IN (SELECT response_id FROM page)
+    GROUP BY response_id
+)
+SELECT page.*, thumbs.rating, coalesce(signs.signals, []) AS signals
+FROM page LEFT JOIN thumbs USING (response_id) LEFT JOIN signs USING (response_id)
+ORDER BY page."at" DESC, page.event_id DESC;
+
+-- name: conversation
+-- All interactions of one conversation, oldest first, with rating, comment, correction and signals.
+WITH said AS (
+    SELECT * EXCLUDE (log_topic, log_partition, log_offset)
+    FROM interactions
+    WHERE conversation_id = $conversation_id
+),
+thumbs AS (
+    SELECT response_id,
+        nullif(arg_max(rating, ("at", event_id))
+            FILTER (rating <> 0 OR (comment = '' AND correction = '')), 0) AS rating,
+        arg_max(comment, ("at", event_id)) FILTER (comment <> '') AS comment,
+        arg_max(correction, ("at", event_id)) FILTER (correction <> '') AS correction
+    FROM feedback
+    WHERE response_id IN (SELECT response_id FROM said)
+    GROUP BY response_id
+),
+signs AS (
+    SELECT response_id, list(kind ORDER BY kind) AS signals
+    FROM signals
+    WHERE conversation_id = $conversation_id
+    GROUP BY response_id
+)
+SELECT said.*, thumbs.rating, thumbs.comment, thumbs.correction, coalesce(signs.signals, []) AS signals
+FROM said LEFT JOIN thumbs USING (response_id) LEFT JOIN signs USING (response_id)
+ORDER BY said."at", said.event_id;
+
+-- name: nights
+-- The newest $limit nights, newest first: begin, end, latest state and stage, verdict, seconds, manifest.
+SELECT
+    night,
+    min("at") AS started_at,
+    max("at") FILTER (state = 'ended') AS ended_at,
+    arg_max(slot, ("at", event_id)) AS slot,
+    CASE WHEN bool_or(state = 'ended') THEN 'ended' ELSE 'running' END AS state,
+    arg_max(stage, ("at", event_id)) FILTER (stage <> '') AS stage,
+    coalesce(arg_max(verdict, ("at", event_id)) FILTER (state = 'ended'), '') AS verdict,
+    coalesce(arg_max(adapter, ("at", event_id)) FILTER (adapter <> ''), '') AS adapter,
+    coalesce(arg_max(reason, ("at", event_id)) FILTER (state = 'ended'), '') AS reason,
+    coalesce(arg_max(seconds, ("at", event_id)) FILTER (state = 'ended'),
+        sum(seconds) FILTER (state = 'stage'), 0) AS seconds,
+    coalesce(arg_max(manifest, ("at", event_id)) FILTER (state = 'ended'), '{}') AS manifest
+FROM nights
+GROUP BY night
+ORDER BY started_at DESC, night DESC
+LIMIT $limit;
+
+-- name: night
+-- One night, in the columns of `nights`; no row when it is unknown.
+SELECT
+    night,
+    min("at") AS started_at,
+    max("at") FILTER (state = 'ended') AS ended_at,
+    arg_max(slot, ("at", event_id)) AS slot,
+    CASE WHEN bool_or(state = 'ended') THEN 'ended' ELSE 'running' END AS state,
+    arg_max(stage, ("at", event_id)) FILTER (stage <> '') AS stage,
+    coalesce(arg_max(verdict, ("at", event_id)) FILTER (state = 'ended'), '') AS verdict,
+    coalesce(arg_max(adapter, ("at", event_id)) FILTER (adapter <> ''), '') AS adapter,
+    coalesce(arg_max(reason, ("at", event_id)) FILTER (state = 'ended'), '') AS reason,
+    coalesce(arg_max(seconds, ("at", event_id)) FILTER (state = 'ended'),
+        sum(seconds) FILTER (state = 'stage'), 0) AS seconds,
+    coalesce(arg_max(manifest, ("at", event_id)) FILTER (state = 'ended'), '{}') AS manifest
+FROM nights
+WHERE night = $night
+GROUP BY night;
+
+-- name: stages
+-- The stages of a night in the order they were finished, with their seconds and what they measured.
+SELECT "at", stage, seconds, reason, manifest
+FROM nights
+WHERE night = $night AND state = 'stage'
+ORDER BY "at", event_id;
+
+-- name: evaluations
+-- A night's evaluations for each suite and model: cases, mean score, mean tokens and latency.
+SELECT suite, model, any_value(adapter) AS adapter, count(*) AS cases, count(DISTINCT group_id) AS groups,
+    avg(score) AS score, avg(tokens) AS tokens, avg(latency_s) AS latency_s
+FROM evaluations
+WHERE night = $night
+GROUP BY suite, model
+ORDER BY suite, model DESC;
+
+-- name: evaluation_cases
+-- At most $limit of a night's cases with both models' answers, those where the scores differ most first.
+SELECT suite, case_id, any_value(group_id) AS group_id,
+    any_value(answer) FILTER (model = 'stable') AS stable_answer,
+    any_value(answer) FILTER (model = 'candidate') AS candidate_answer,
+    any_value(score) FILTER (model = 'stable') AS stable_score,
+    any_value(score) FILTER (model = 'candidate') AS candidate_score
+FROM evaluations
+WHERE night = $night
+GROUP BY suite, case_id
+ORDER BY coalesce(abs(stable_score - candidate_score), 0) DESC, suite, case_id
+LIMIT $limit;
+
+-- name: completions
+-- At most $limit of a night's completions with the query they answer: whole groups, best reward first.
+WITH some AS (
+    SELECT * EXCLUDE (log_topic, log_partition, log_offset)
+    FROM completions
+    WHERE night = $night
+    ORDER BY response_id, reward DESC, sample
+    LIMIT $limit
+),
+asked AS (
+    SELECT response_id, any_value(query) AS query
+    FROM interactions
+    WHERE response_id IN (SELECT response_id FROM some)
+    GROUP BY response_id
+)
+SELECT some.*, asked.query
+FROM some LEFT JOIN asked USING (response_id)
+ORDER BY some.response_id, some.reward DESC, some.sample;
+
+-- name: completion_counts
+-- One row for a night: groups, completions, groups with a chosen one, mean reward of all and of the chosen.
+SELECT count(DISTINCT response_id) AS groups, count(*) AS completions, count(*) FILTER (chosen) AS chosen,
+    avg(reward) AS reward, avg(reward) FILTER (chosen) AS chosen_reward, sum(tokens) AS tokens
+FROM completions
+WHERE night = $night;
+
+-- name: deployments
+-- The newest $limit decisions about deployment, newest first.
+SELECT event_id, "at", action, adapter, share, actor, reason, evidence
+FROM deployments
+ORDER BY "at" DESC, event_id DESC
+LIMIT $limit;
+
+-- name: dead_letters
+-- The newest $limit dead letters, newest first.
+SELECT "at", topic, partition, "offset", key, value, reason
+FROM dead_letters
+ORDER BY "at" DESC, topic, partition, "offset" DESC
+LIMIT $limit;
+
+-- name: canary_outcomes
+-- For each arm while $canary ran: answers, failures, thumbs, latencies and lengths.
+WITH trial AS (
+    SELECT response_id, arm, status, fallback_from, completion_tokens, first_token_s, latency_s, "at"
+    FROM interactions
+    WHERE canary = $canary
+),
+thumbs AS (
+    SELECT response_id, arg_max(rating, ("at", event_id)) AS rating
+    FROM feedback
+    WHERE response_id IN (SELECT response_id FROM trial)
+        AND (rating <> 0 OR (comment = '' AND correction = ''))
+    GROUP BY response_id
+)
+SELECT
+    arm,
+    count(*) AS answers,
+    count(*) FILTER (status = 'ok') AS ok,
+    count(*) FILTER (status = 'error') AS errors,
+    count(*) FILTER (fallback_from <> '') AS fallbacks,
+    count(*) FILTER (rating > 0) AS thumbs_up,
+    count(*) FILTER (rating < 0) AS thumbs_down,
+    median(completion_tokens) AS completion_tokens_p50,
+    quantile_cont(first_token_s, 0.5) AS first_token_p50_s,
+    quantile_cont(latency_s, 0.5) AS latency_p50_s,
+    quantile_cont(latency_s, 0.95) AS latency_p95_s,
+    min("at") AS first_at,
+    max("at") AS last_at
+FROM trial LEFT JOIN thumbs USING (response_id)
+GROUP BY arm
+ORDER BY arm;

