@@ -10,7 +10,6 @@ import sys
 import aiohttp
 import uvicorn
 import uvloop
-from infra.registry import Registry
 
 from agent.app import create_app
 from agent.auth import refuse_open_door
@@ -22,6 +21,7 @@ from infra.engine import Engine
 from infra.errors import KnowledgeError, NightshiftError
 from infra.eventlog import open_log
 from infra.keys import KeyStore
+from infra.registry import Registry
 from infra.settings import Settings, load
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ _GRACE_S = 20
 def main() -> int:
     """Runs until it is told to stop. 0: stopped in order; 1: it could not start, and said why."""
     telemetry.configure("agent")
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG when imported
     # The server stops on these by itself, then raises them again: by then there is still a log to close.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

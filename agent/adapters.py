@@ -14,14 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
-from infra.registry import Registry
-
 from agent.metrics import Metrics
 from agent.prompt import system
 from infra.deployment import Deployment
 from infra.engine import Engine
 from infra.errors import AdapterError, EngineError, EngineUnavailable, NotFound
 from infra.events import Fact, Message
+from infra.registry import Registry
 
 _log = logging.getLogger(__name__)
 

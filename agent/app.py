@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import FastAPI, Request
-from infra.registry import Registry
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -33,6 +32,7 @@ from infra.engine import Engine
 from infra.errors import NightshiftError
 from infra.eventlog.base import EventLog
 from infra.keys import KeyStore
+from infra.registry import Registry
 from infra.settings import Settings
 from infra.telemetry import OK
 

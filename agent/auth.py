@@ -50,7 +50,7 @@ class Guard:
             raise NoKey("A valid API key is needed: send it as `Authorization: Bearer KEY`.")
         if scope not in key.scopes:
             raise NotAllowed(
-                f"The key {key.name!r} opens {', '.join(sorted(key.scopes))}; this needs {scope}: use another."
+                f"The key {key.name!r} opens {', '.join(sorted(key.scopes))}; this needs {scope}."
             )
 
 

@@ -66,9 +66,8 @@ _REFUSED = _Row(
     "The engine refuses this conversation: it may be too long. Send fewer or shorter messages.",
 )
 REFUSALS = frozenset({400, 413, 422})  # engine statuses that blame the request
-_HEADERS = {401: {"www-authenticate": "Bearer"}} | dict.fromkeys(
-    (429, 503), {"retry-after": str(RETRY_AFTER_S)}
-)
+_RETRY = {"retry-after": str(RETRY_AFTER_S)}
+_HEADERS = {401: {"www-authenticate": "Bearer"}, 429: _RETRY, 503: _RETRY}
 
 
 def explain(err: NightshiftError) -> Failure:

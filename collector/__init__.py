@@ -1,0 +1,1 @@
+"""The collector: turns what happened into a clean record."""

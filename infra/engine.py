@@ -18,13 +18,12 @@ from infra import engine_answers as answers
 from infra.engine_answers import Answer, Choice, Delta
 from infra.errors import AdapterError, EngineError, EngineUnavailable
 from infra.events import Message
+from infra.registry import refuse_pickled
 
 __all__ = ["BASE", "Answer", "Choice", "Delta", "Engine", "Sampling"]
 
 # The name under which the base model is always served.
 BASE = "base"
-# Pickled weights run code when they are loaded.
-_PICKLED = (".bin", ".pt", ".pth", ".pkl")
 # Computing in bfloat16 in another batch moves next-token probabilities by up to about 0.02 (total
 # variation, measured on SmolLM2-135M); one night's adapter moves them by 0.2 and more.
 _NOISE = 0.05
@@ -195,8 +194,4 @@ def _check(name: str, folder: Path) -> None:
     if not folder.is_absolute() or ".." in folder.parts:
         raise AdapterError(f"The folder {folder} of adapter {name!r} must be an absolute path without '..'.")
     if folder.is_dir():
-        pickled = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLED)
-        if pickled:
-            raise AdapterError(
-                f"The folder {folder} holds {', '.join(pickled)}: save adapters as safetensors only."
-            )
+        refuse_pickled(folder)

@@ -6,6 +6,7 @@ Every room that needs the state folds the same events, so all come to the same o
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 
 from infra.deployment import Deployment, apply
@@ -16,13 +17,25 @@ from infra.events import DeploymentChanged, Event, Topic
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One event of the topic and when it was made."""
+
+    at: datetime
+    body: DeploymentChanged
+
+
 class Deployments:
-    """A tail of the topic. Used by one thread; `state` is as of the last `poll`."""
+    """A tail of the topic. Used by one thread; `state` is as of the last `poll`.
+
+    `canary_since` is when the present canary began, None without one; `history` holds every change.
+    """
 
     def __init__(self, log: EventLog) -> None:
         self._reader = log.reader([Topic.DEPLOYMENTS], from_beginning)
         self.state = Deployment()
-        self.changed_at: datetime | None = None
+        self.canary_since: datetime | None = None
+        self.history: list[Change] = []
 
     def poll(self, timeout_s: float = 0.0) -> Deployment:
         """Reads what has come and folds it in; waits up to `timeout_s` for the first event.
@@ -47,8 +60,10 @@ class Deployments:
             logger.error("skipped a deployment event: %s", err)
             return
         if isinstance(body, DeploymentChanged):
-            self.state = apply(self.state, body)
-            self.changed_at = event.at
+            self.history.append(Change(event.at, body))
+            before, self.state = self.state, apply(self.state, body)
+            if self.state.canary != before.canary:
+                self.canary_since = event.at if self.state.canary else None
 
 
 def deployment_now(log: EventLog) -> Deployment:

@@ -180,7 +180,8 @@ def _is_ours(leader: int, noted: float) -> bool:
         process = psutil.Process(leader)
         # The file is written just after the start; the clock of process starts ticks in hundredths.
         # The program and not the command line: the engine gives itself another title.
-        return process.create_time() <= noted + 0.02 and process.exe() == psutil.Process().exe()
+        ours = process.status() == psutil.STATUS_ZOMBIE or process.exe() == psutil.Process().exe()
+        return ours and process.create_time() <= noted + 0.02
     except psutil.NoSuchProcess:
         return True  # the leader is gone, and a session's number is not given again while it has members
     except psutil.AccessDenied:

@@ -155,6 +155,10 @@ class DashboardSettings(Section):
     host: str = "127.0.0.1"
     port: Port = 8081
 
+    @property
+    def url(self) -> str:
+        return _url(self.host, self.port)
+
 
 class _Sources(BaseSettings):
     """How settings are read. `Settings` adds the checks that need several sections."""

@@ -110,7 +110,7 @@ class Supervisor:
         self._lock = _take_lock(self.folders.run / "supervisor.lock")
         for name in end_leftovers(self.folders):
             _log.warning("%s was left over from an earlier run and is ended", name)
-        require_free([kept.process for kept in self._kept])
+        require_free(self.processes)
         self._watchdog = Watchdog()
         self._thread.start()
 
@@ -132,6 +132,10 @@ class Supervisor:
                     f"Not ready after {timeout_s:g} s: {_reasons(waiting)}; see {self.folders.logs}."
                 )
         return not self._stopping.is_set()
+
+    @property
+    def processes(self) -> list[Process]:
+        return [kept.process for kept in self._kept]
 
     def health(self) -> dict[str, Health]:
         """What each process's probe says now."""

@@ -24,11 +24,10 @@ from aiohttp import web
 if __name__ == "__main__":  # started as a file: the folder above holds the packages
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests import stub_answers
+from tests import stub_answers, stub_chat
 from tests.stub_answers import Model
 
 _SLOW_S = 0.1
-_CONTEXT = 2048
 
 
 class Refused(Exception):
@@ -47,6 +46,7 @@ class StubEngine:
         self.url = ""
         self.stats: Counter[str] = Counter()
         self._port = port
+        self._running = 0
         self._models = {"base": Model()}
         self._faults: dict[str, tuple[str, int | None]] = {}
         app = web.Application(client_max_size=2**24, middlewares=[_refusals])
@@ -59,6 +59,7 @@ class StubEngine:
                 web.post("/v1/unload_lora_adapter", self._unload),
                 web.post("/stub/faults", self._set_fault),
                 web.get("/stub/stats", self._stats),
+                web.get("/metrics", self._metrics),
             ]
         )
         # A handler whose client has gone is cancelled, as vLLM aborts its request.
@@ -86,6 +87,9 @@ class StubEngine:
 
     async def _stats(self, request: web.Request) -> web.Response:
         return web.json_response(self.stats)
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        return web.Response(text=f'vllm:num_requests_running{{model_name="base"}} {self._running}\n')
 
     async def _list(self, request: web.Request) -> web.Response:
         data = [{"id": name, "object": "model", "owned_by": "stub"} for name in self._models]
@@ -117,15 +121,18 @@ class StubEngine:
         name = body.get("model") or "base"
         if name not in self._models:
             raise Refused(404, "NotFoundError", f"The model `{name}` does not exist.")
-        if not 1 <= (body.get("max_tokens") or _CONTEXT) <= _CONTEXT:
-            raise Refused(400, "BadRequestError", f"max_tokens must be 1 to {_CONTEXT}.")
+        if not 1 <= (body.get("max_tokens") or stub_chat.CONTEXT) <= stub_chat.CONTEXT:
+            raise Refused(400, "BadRequestError", f"max_tokens must be 1 to {stub_chat.CONTEXT}.")
         self.stats["requests"] += 1
         fault = self._take_fault(name)
+        self._running += 1
         try:
             return await self._answer(request, body, self._models[name], fault)
         except (asyncio.CancelledError, ConnectionResetError):
             self.stats["cancelled"] += 1
             raise
+        finally:
+            self._running -= 1
 
     def _take_fault(self, name: str) -> str:
         for model in (name, "*"):
@@ -151,7 +158,7 @@ class StubEngine:
             request.transport.abort()
         if fault == "slow":
             await asyncio.sleep(_SLOW_S * 5)
-        return web.json_response(_completion(body, model, fault))
+        return web.json_response(stub_chat.completion(body, model, fault))
 
 
 async def _healthy(request: web.Request) -> web.Response:
@@ -174,46 +181,22 @@ def _error(refused: Refused) -> web.Response:
     return web.json_response({"error": error}, status=refused.status)
 
 
-def _completion(body: dict[str, Any], model: Model, fault: str) -> dict[str, Any]:
-    choices, total = [], 0
-    for sample in range(body.get("n") or 1):
-        tokens, reason = _tokens(body, model, sample, fault)
-        total += len(tokens)
-        content = [_token(body, model, token, i) for i, token in enumerate(tokens)]
-        choices.append(
-            {
-                "index": sample,
-                "message": {"role": "assistant", "content": "".join(tokens)},
-                "logprobs": {"content": content} if body.get("logprobs") else None,
-                "finish_reason": reason,
-            }
-        )
-    return {
-        "id": "chatcmpl-stub", "object": "chat.completion", "created": 0, "model": body.get("model"),
-        "choices": choices, "usage": _usage(body, total),
-    }  # fmt: skip
-
-
 async def _stream(request: web.Request, body: dict[str, Any], model: Model, fault: str) -> web.StreamResponse:
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
-    tokens, reason = _tokens(body, model, 0, fault)
-    await _send(response, body, [_delta({"role": "assistant", "content": ""}, None)])
+    tokens, reason = stub_chat.tokens(body, model, 0, fault)
+    await _send(response, body, [stub_chat.delta({"role": "assistant", "content": ""}, None)])
     for number, token in enumerate(tokens):
         if fault == "break_stream" and number == 2:
             assert request.transport is not None
             request.transport.abort()
         await asyncio.sleep(_SLOW_S if fault == "slow" else 0)
         last = number == len(tokens) - 1
-        await _send(response, body, [_delta({"content": token}, reason if last else None)])
+        await _send(response, body, [stub_chat.delta({"content": token}, reason if last else None)])
     if (body.get("stream_options") or {}).get("include_usage"):
-        await _send(response, body, [], _usage(body, len(tokens)))
+        await _send(response, body, [], stub_chat.usage(body, len(tokens)))
     await response.write(b"data: [DONE]\n\n")
     return response
-
-
-def _delta(delta: dict[str, str], reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "finish_reason": reason}
 
 
 async def _send(
@@ -225,28 +208,6 @@ async def _send(
     chunk: dict[str, Any] = {"id": "chatcmpl-stub", "object": "chat.completion.chunk", "created": 0}
     chunk |= {"model": body.get("model"), "choices": choices} | ({"usage": usage} if usage else {})
     await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
-
-
-def _tokens(body: dict[str, Any], model: Model, sample: int, fault: str) -> tuple[list[str], str]:
-    seed = (body.get("seed") or 0) if body.get("temperature", 1.0) else None
-    most = body.get("max_tokens") or _CONTEXT
-    text = stub_answers.answer(body["messages"], model, seed, 0 if seed is None else sample)
-    if fault == "garbage":
-        text = stub_answers.garbage(12)
-    for stop in body.get("stop") or ():
-        text = text.partition(stop)[0]
-    tokens = stub_answers.pieces(text)
-    return tokens[:most], "length" if len(tokens) > most else "stop"
-
-
-def _token(body: dict[str, Any], model: Model, token: str, position: int) -> dict[str, Any]:
-    likely = [{"token": t, "logprob": p} for t, p in stub_answers.likely(model, token, position)]
-    return {**likely[0], "top_logprobs": likely[: body.get("top_logprobs") or 0]}
-
-
-def _usage(body: dict[str, Any], completion: int) -> dict[str, int]:
-    prompt = sum(len(stub_answers.pieces(message["content"])) + 4 for message in body["messages"])
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 async def _serve(port: int) -> None:

@@ -72,7 +72,7 @@ def _base(folder: Path, scratch: Path) -> None:
         del loaded.config.quantization_config
     plain = LlamaForCausalLM(loaded.config)  # type: ignore[no-untyped-call]
     plain.load_state_dict(loaded.state_dict())
-    plain.bfloat16().save_pretrained(folder)  # type: ignore[no-untyped-call]
+    plain.bfloat16().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

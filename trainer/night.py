@@ -81,7 +81,8 @@ async def _choose(work: Work) -> Chosen:
     """Which logged queries to learn from, at a snapshot of the record that the manifest names."""
     settings = work.settings.trainer
     snapshot, rows = work.logged_queries()
-    queries = choose(rows, settings.held_out, settings.queries, settings.seed)
+    judged = [(case.collection, case.question) for case in evaluate.read_suites(work.suites)]
+    queries = choose(rows, settings.held_out, judged, settings.queries, settings.seed)
     return Chosen(
         snapshot=snapshot, stable=work.deployment().stable, logged=len(rows), queries=tuple(queries)
     )

@@ -16,6 +16,9 @@ from infra.errors import NightError
 from infra.events import Fact, Message
 from trainer.words import stems
 
+# What makes two questions the same: the business, and the content words in any order.
+Asked = tuple[str, frozenset[str]]
+
 
 class Query(BaseModel):
     """A customer's question with the prompt and the facts that the agent used for it."""
@@ -42,13 +45,25 @@ class Query(BaseModel):
         )
 
 
-def choose(rows: Iterable[Mapping[str, Any]], held_out: Iterable[str], limit: int, seed: int) -> list[Query]:
+def choose(
+    rows: Iterable[Mapping[str, Any]],
+    held_out: Iterable[str],
+    judged: Iterable[tuple[str, str]],
+    limit: int,
+    seed: int,
+) -> list[Query]:
     """At most `limit` queries, spread evenly over collections, in an order that `seed` alone decides.
 
-    `rows` come newest first. Queries without facts teach nothing that could be checked, so they are left out.
+    `rows` come newest first. Left out: collections in `held_out`, questions that a suite judges by
+    (`judged`: collection and question), and queries without facts, whose answers nothing could check.
     """
     aside = frozenset(held_out)
-    fresh = _once(Query.from_row(row) for row in rows if row["collection"] not in aside)
+    kept = frozenset(_key(collection, question) for collection, question in judged)
+    fresh = [
+        query
+        for query in _once(Query.from_row(row) for row in rows if row["collection"] not in aside)
+        if _key(query.collection, query.query) not in kept
+    ]
     by_collection: dict[str, list[Query]] = {}
     for query in fresh:
         by_collection.setdefault(query.collection, []).append(query)
@@ -74,12 +89,16 @@ def check_split(queries: Iterable[Query], held_out: frozenset[str]) -> None:
 
 def _once(queries: Iterable[Query]) -> list[Query]:
     """The newest of those that ask the same of the same business, word order aside."""
-    seen: dict[tuple[str, tuple[str, ...]], Query] = {}
+    seen: dict[Asked, Query] = {}
     for query in queries:
-        key = (query.collection, tuple(sorted(set(stems(query.query)))))
+        key = _key(query.collection, query.query)
         if query.facts and key not in seen:
             seen[key] = query
     return list(seen.values())
+
+
+def _key(collection: str, question: str) -> Asked:
+    return collection, frozenset(stems(question))
 
 
 def _round_robin(lists: list[list[Query]], limit: int) -> list[Query]:

@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from infra.lake import Lake
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from infra.errors import LakeError, NightshiftError
 from infra.eventlog.base import EventLog
+from infra.lake import Lake
 from infra.settings import Settings
 from infra.telemetry import OK, ProbeServer
 from trainer.reward.model import RewardModel
@@ -98,9 +98,9 @@ class Service:
         latest = self._runs.latest()
         return parse_slot(latest) if latest else self._began
 
-    def _recorded(self, canary: str) -> list[dict[str, Any]]:
+    def _recorded(self, canary: str, since: datetime) -> list[dict[str, Any]]:
         with Lake.open(self._settings) as lake:
-            return lake.query("outcomes", canary=canary)
+            return lake.query("outcomes", canary=canary, since=since)
 
     def _guarded(self, name: str, job: Any) -> Any:  # APScheduler takes any callable
         def run() -> None:

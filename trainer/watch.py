@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from infra.eventlog.base import EventLog
@@ -20,8 +20,10 @@ from trainer.reward.model import Case, Reward, RewardModel
 
 logger = logging.getLogger(__name__)
 
-# Reads the outcomes recorded while the named canary ran, oldest first.
-Recorded = Callable[[str], list[dict[str, Any]]]
+# Reads the outcomes recorded on both arms of the named canary since the given time, oldest first.
+Recorded = Callable[[str, datetime], list[dict[str, Any]]]
+# Clocks of two machines may differ by this much; a row from before the canary names no canary anyway.
+_SKEW = timedelta(minutes=5)
 
 _ACTIONS: dict[Judgement, Any] = {Judgement.PROMOTE: "promote", Judgement.ROLL_BACK: "roll_back"}
 _APPEND_S = 30.0
@@ -49,18 +51,19 @@ class Watch:
             EventLogError: the decision could not be appended; the next look decides again.
         """
         canary = self._deployments.poll().canary
-        if not canary:
+        since = self._deployments.canary_since
+        if not canary or since is None:
             self._rewards.clear()
             self.verdict = None
             return None
-        self.verdict = judge(self.outcomes(canary), self._settings)
+        self.verdict = judge(self.outcomes(canary, since), self._settings)
         if self.verdict.judgement is not Judgement.HOLD:
             self._decide(canary, self.verdict)
         return self.verdict
 
-    def outcomes(self, canary: str) -> list[Outcome]:
-        """What was recorded while `canary` was on, each answer judged once."""
-        rows = self._recorded(canary)
+    def outcomes(self, canary: str, since: datetime) -> list[Outcome]:
+        """What was recorded while `canary` was on, from `since`; each answer is judged once."""
+        rows = self._recorded(canary, since - _SKEW)
         fresh = [row for row in rows if row["response_id"] not in self._rewards]
         for row, reward in zip(fresh, self._reward.score([_case(row) for row in fresh]), strict=True):
             self._rewards[row["response_id"]] = reward

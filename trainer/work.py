@@ -8,19 +8,20 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from infra.lake import Lake
-from infra.registry import Registry
 
 from infra.deployment import Deployment
 from infra.engine import BASE, Engine
 from infra.errors import NightError
 from infra.eventlog.base import EventLog
 from infra.follow import deployment_now
+from infra.lake import Lake
+from infra.registry import Registry
 from infra.settings import Settings, child_environment
 from trainer.evaluate import PromptSource
 from trainer.notes import Chosen, Curated, Registered, training_row
@@ -31,6 +32,8 @@ from trainer.stages import Stages
 
 logger = logging.getLogger(__name__)
 
+# The command that fine-tunes in the folder given as its last argument.
+FINETUNE = (sys.executable, "-m", "trainer.finetune")
 # Seconds between two progress lines of one stage.
 PROGRESS_S = 5.0
 # How often fine-tuning is tried: it may be killed, by a person or for memory.
@@ -38,7 +41,7 @@ TRIES = 3
 
 
 class Work:
-    """The collaborators of a night. The session stays its owner's."""
+    """The collaborators of a night. The session stays its owner's; `finetune` is a command, see FINETUNE."""
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class Work:
         log: EventLog,
         reward: RewardModel,
         session: aiohttp.ClientSession,
+        finetune: Sequence[str] = FINETUNE,
         key: str = "",
     ) -> None:
         self.settings = settings
@@ -56,6 +60,7 @@ class Work:
             settings.engine.url, session, timeout_s=600.0
         )  # a group of 64 takes minutes on a CPU
         self._log = log
+        self._finetune = finetune
 
     @property
     def suites(self) -> Path:
@@ -66,9 +71,10 @@ class Work:
         """The lake's snapshot number, and the logged queries of the window as of it, newest first."""
         with Lake.open(self.settings) as lake:
             snapshot = lake.snapshot()
-        since = time.time() - self.settings.trainer.window_h * 3600
+        now = datetime.now(UTC)
+        since = now - timedelta(hours=self.settings.trainer.window_h)
         with Lake.open(self.settings, snapshot=snapshot) as lake:
-            return snapshot, lake.query("logged_queries", since=since, until=time.time())
+            return snapshot, lake.query("logged_queries", since=since, until=now)[::-1]
 
     def deployment(self) -> Deployment:
         """Which adapters serve now."""
@@ -102,7 +108,7 @@ class Work:
         (folder / "order.json").write_text(json.dumps(order))
         rows = (json.dumps(training_row(row.prompt, row.completion)) for row in curated.rows)
         (folder / "rows.jsonl").write_text("".join(row + "\n" for row in rows))
-        await _train(folder)
+        await _train(self._finetune, folder)
         trained = json.loads((folder / "trained.json").read_text())
         adapter = self.registry.register(
             folder / "adapter",
@@ -150,14 +156,12 @@ def _progress(stage: str, clock: Callable[[], float]) -> Told:
     return told
 
 
-async def _train(folder: Path) -> None:
+async def _train(command: Sequence[str], folder: Path) -> None:
     """Runs fine-tuning until it succeeds; a kill by a signal is tried again, an error is not."""
     for attempt in range(1, TRIES + 1):
         with (folder / "train.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "trainer.finetune",
+                *command,
                 str(folder),
                 stdout=log,
                 stderr=log,

@@ -32,7 +32,7 @@ def router(site: Site) -> APIRouter:
     routes = APIRouter()
     hashes = Hashes(site.registry)
     press = Buttons(site)
-    Operator = Annotated[Session, Depends(site.check_form)]  # noqa: N806 - a type
+    Operator = Annotated[Session, Depends(site.check_form)]
 
     @routes.get("/adapters")
     def page(request: Request, done: str = "") -> Response:

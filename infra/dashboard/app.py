@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 
 from fastapi import FastAPI
@@ -46,7 +46,13 @@ STATUS: dict[type[NightshiftError], int] = {
     LakeError: 503,
     EventLogError: 503,
 }
-TITLES = {403: "Not allowed", 404: "Not found", 409: "Not possible now", 422: "Something is missing", 503: "Not there yet"}
+TITLES = {
+    403: "Not allowed",
+    404: "Not found",
+    409: "Not possible now",
+    422: "Something is missing",
+    503: "Not there yet",
+}
 
 
 def utc_now() -> datetime:
@@ -76,7 +82,7 @@ def create_app(settings: Settings, log: EventLog, now: Callable[[], datetime] = 
 
 
 def _assemble(site: Site, guard: Guard) -> FastAPI:
-    app = FastAPI(title="Nightshift dashboard", lifespan=_closing(site), docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(lifespan=_closing(site), docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(BaseHTTPMiddleware, dispatch=guard)
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(telemetry.probes(_ready(site)))
@@ -96,7 +102,7 @@ def _ready(site: Site) -> telemetry.Ready:
     return ready
 
 
-def _closing(site: Site) -> Callable[[FastAPI], object]:
+def _closing(site: Site) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -110,8 +116,8 @@ def _explain_errors(app: FastAPI, site: Site) -> None:
     def explain(request: Request, status: int, message: str) -> Response:
         if request.url.path.startswith("/api/"):
             return JSONResponse({"error": message}, status)
-        title = TITLES.get(status, "This did not work")
-        return site.render(request, "error.html", {"title": title, "status": status, "message": message}, status)
+        view = {"title": TITLES.get(status, "This did not work"), "status": status, "message": message}
+        return site.render(request, "error.html", view, status)
 
     @app.exception_handler(NightshiftError)
     async def ours(request: Request, err: NightshiftError) -> Response:
@@ -130,4 +136,4 @@ def _explain_errors(app: FastAPI, site: Site) -> None:
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, _: Exception) -> Response:
-        return explain(request, 500, "The dashboard met an error that it did not expect; its log has the details.")
+        return explain(request, 500, "Something unforeseen went wrong: the dashboard's log has the details.")

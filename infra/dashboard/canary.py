@@ -9,12 +9,12 @@ from fastapi.responses import Response
 from starlette.requests import Request
 
 from infra.dashboard import manifest as manifests
+from infra.dashboard.live import with_rate
 from infra.dashboard.record import Row
 from infra.dashboard.serving import Change
 from infra.dashboard.site import Site, View
 from infra.errors import LakeError
 
-ARMS = ("stable", "canary")
 HISTORY = 100
 
 
@@ -46,7 +46,7 @@ def canary(site: Site) -> View:
         "stable": state.stable,
         "since": started.at if started else None,
         "arms": _arms(site, subject),
-        "evidence": {**manifests.evidence(last.body.evidence), "adapter": last.body.adapter} if last else None,
+        "evidence": _evidence(last) if last else None,
         "thresholds": site.settings.canary.model_dump(),
         "history": [_line(change) for change in reversed(history[-HISTORY:])],
     }
@@ -57,9 +57,13 @@ def _arms(site: Site, subject: str) -> list[Row]:
     if not subject:
         return []
     try:
-        return site.record.query("dashboard_canary", canary=subject)
+        return [with_rate(row) for row in site.record.query("canary_outcomes", canary=subject)]
     except LakeError:
         return []
+
+
+def _evidence(change: Change) -> dict[str, Any]:
+    return {**manifests.evidence(change.body.evidence), "adapter": change.body.adapter}
 
 
 def _line(change: Change) -> dict[str, Any]:
@@ -67,5 +71,5 @@ def _line(change: Change) -> dict[str, Any]:
     return {
         "id": change.id, "at": change.at, "action": body.action, "adapter": body.adapter, "share": body.share,
         "actor": body.actor, "reason": body.reason, "applied": change.applied,
-        "evidence": manifests.evidence(body.evidence),
+        "evidence": _evidence(change),
     }  # fmt: skip

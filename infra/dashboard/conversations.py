@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -43,11 +42,12 @@ def router(site: Site) -> APIRouter:
 
 def conversations(site: Site, text: str, before: str) -> View:
     """A page of conversations, newest first; `before` is the last one's time on the page before."""
-    until = moment(before) or datetime.max.replace(year=9000, tzinfo=UTC)
-    rows = site.record.query("dashboard_conversations", text=like(text), before=until, limit=PER_PAGE + 1)
+    pattern = like(text) if text else None
+    rows = site.record.query("conversations", text=pattern, before=moment(before), limit=PER_PAGE + 1)
     more = len(rows) > PER_PAGE
     rows = rows[:PER_PAGE]
-    return {"text": text, "before": before, "conversations": rows, "next": rows[-1]["last"] if more else None}
+    older = rows[-1]["last_at"] if more else None
+    return {"text": text, "before": before, "conversations": rows, "next": older}
 
 
 def one(site: Site, conversation: str) -> View:
@@ -56,23 +56,17 @@ def one(site: Site, conversation: str) -> View:
     Raises:
         NotFound: no answer of such a conversation is in the record.
     """
-    turns = [_read(row) for row in site.record.query("dashboard_conversation", conversation_id=conversation)]
+    turns = [_read(row) for row in site.record.query("conversation", conversation_id=conversation)]
     if not turns:
         raise NotFound(
             f"The record has no conversation {conversation!r}: it may be a second behind, or erased. "
             "Search for words of it under Conversations."
         )
-    thumbs = site.record.query("dashboard_feedback", conversation_id=conversation)
-    signals = site.record.query("dashboard_signals", conversation_id=conversation)
-    for turn in turns:
-        turn["feedback"] = [row for row in thumbs if row["response_id"] == turn["response_id"]]
-        turn["signals"] = [row for row in signals if row["response_id"] == turn["response_id"]]
-    loose = [row for row in signals if row["response_id"] not in {turn["response_id"] for turn in turns}]
-    return {"conversation": conversation, "turns": turns, "signals": loose}
+    return {"conversation": conversation, "turns": turns}
 
 
 def like(text: str) -> str:
-    """A pattern for ILIKE that finds `text` as it is written; everything when it is empty."""
+    """A pattern for ILIKE that finds `text` as it is written."""
     escaped = text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"
 

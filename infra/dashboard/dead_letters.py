@@ -29,7 +29,8 @@ def router(site: Site) -> APIRouter:
 
 
 def dead_letters(site: Site) -> View:
-    return {"letters": [_preview(row) for row in site.record.query("dead_letters", limit=LIMIT)], "limit": LIMIT}
+    rows = site.record.query("dead_letters", limit=LIMIT)
+    return {"letters": [_preview(row) for row in rows], "limit": LIMIT}
 
 
 def _preview(row: Row) -> Row:

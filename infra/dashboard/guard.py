@@ -15,7 +15,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from infra.dashboard.security import SESSION_LIFE, LoginToken, Session, Signer, host_name, same_site
+from infra.dashboard.security import (
+    SESSION_LIFE,
+    LoginToken,
+    Session,
+    Signer,
+    host_name,
+    names_loopback,
+    same_site,
+)
 from infra.settings import is_loopback
 
 COOKIE = "nightshift_dashboard"
@@ -91,13 +99,13 @@ class Guard:
 
     def _cross_site(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
-        if is_loopback(self.host) and not is_loopback(host_name(host)):
-            return _refuse(f"The host {host_name(host)!r} is not this machine: open http://{self.host} instead.")
+        if is_loopback(self.host) and not names_loopback(host_name(host)):
+            return _refuse(f"The host {host_name(host)!r} is not this machine: open {self.host} instead.")
         if request.method in ("GET", "HEAD") or same_site(
             request.headers.get("origin"), request.headers.get("sec-fetch-site"), host
         ):
             return None
-        return _refuse("This request comes from another site, so nothing was changed: use the page's own form.")
+        return _refuse("This request comes from another site, so nothing was changed: use the page itself.")
 
     async def _session(self, request: Request) -> Session | None:
         if session := self._from_cookie(request):

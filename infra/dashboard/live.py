@@ -40,17 +40,22 @@ def live(site: Site, minutes: int) -> View:
     bucket_s = SPANS[minutes]
     since = site.now() - timedelta(minutes=minutes)
     state = site.serving.now()
-    rows = site.record.query("dashboard_traffic", since=since, bucket_s=bucket_s)
+    rows = site.record.query("traffic", since=since, bucket_s=bucket_s)
     return {
         "minutes": minutes,
         "spans": list(SPANS),
         "series": series(rows, int(since.timestamp()), int(site.now().timestamp()), bucket_s),
-        "arms": site.record.query("dashboard_arms", since=since),
-        "recent": site.record.query("dashboard_recent", limit=8),
+        "arms": [with_rate(row) for row in site.record.query("arms", since=since)],
+        "recent": site.record.query("recent_interactions", limit=8, before=None),
         "stable": state.stable,
         "canary": state.canary,
         "share": state.share,
     }
+
+
+def with_rate(row: Row) -> Row:
+    """A row of counts with the share of good answers (0 to 1)."""
+    return {**row, "good_rate": row["good"] / row["answers"] if row["answers"] else None}
 
 
 def series(rows: Sequence[Row], start: int, end: int, bucket_s: int) -> dict[str, Any]:
@@ -58,7 +63,7 @@ def series(rows: Sequence[Row], start: int, end: int, bucket_s: int) -> dict[str
 
     A bucket without answers has zero answers, and no rate or latency.
     """
-    found: dict[tuple[str, int], Row] = {(r["arm"], int(r["bucket"])): r for r in rows}
+    found: dict[tuple[str, int], Row] = {(r["arm"], int(r["bucket"].timestamp())): with_rate(r) for r in rows}
     times = list(range(start - start % bucket_s, end + 1, bucket_s))
     columns: dict[str, Any] = defaultdict(list)
     for arm in ARMS:
@@ -66,5 +71,5 @@ def series(rows: Sequence[Row], start: int, end: int, bucket_s: int) -> dict[str
             row = found.get((arm, time), {})
             columns[f"{arm}_answers"].append(row.get("answers", 0) * 60 / bucket_s)
             columns[f"{arm}_good"].append(row.get("good_rate"))
-            columns[f"{arm}_latency"].append(row.get("latency_p50"))
+            columns[f"{arm}_latency"].append(row.get("latency_p50_s"))
     return {"times": times, **columns}

@@ -50,7 +50,7 @@ def loop(site: Site) -> View:
     health = site.rooms.health()
     state = site.serving.now()
     ends = site.serving.end_offsets()
-    lag = sum(end - record["offsets"].get(part, 0) for part, end in ends.items())
+    lag = sum(max(0, end - record["offsets"].get(part, 0)) for part, end in ends.items())
     night = record["night"]
     told = {
         "agent": (health["agent"], f"{number(record['today'])} answers today"),
@@ -78,16 +78,18 @@ def loop(site: Site) -> View:
 
 def _record(site: Site) -> dict[str, Any]:
     """What the lake says, or why it says nothing."""
-    empty: dict[str, Any] = {
-        "offsets": {}, "today": 0, "answers": 0, "conversations": 0, "night": {}, "snapshot": None, "problem": "",
-    }  # fmt: skip
+    counts = {"today": 0, "answers": 0, "conversations": 0}
+    empty: dict[str, Any] = {**counts, "offsets": {}, "night": {}, "snapshot": None, "problem": ""}
     try:
-        totals = site.record.first("dashboard_totals", since=_midnight(site.now()))
+        totals = site.record.first("totals")
         nights = site.record.query("nights", limit=1)
-        return empty | totals | {
+        return empty | {
+            "today": site.record.first("answers_since", since=_midnight(site.now()))["answers"],
+            "answers": totals["interactions"],
+            "conversations": totals["conversations"],
             "offsets": site.record.offsets(),
             "snapshot": site.record.snapshot(),
-            "night": nights[0] if nights else {},
+            "night": {key: value for key, value in nights[0].items() if key != "manifest"} if nights else {},
             "health": Health("up"),
         }  # fmt: skip
     except LakeError as err:

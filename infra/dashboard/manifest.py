@@ -85,7 +85,10 @@ def evidence(column: object) -> dict[str, Any]:
     rows = [_numbers(row) for row in metrics if isinstance(row, Mapping)] if isinstance(metrics, list) else []
     for row in rows:
         row.update({key: _float(row.get(key)) for key in ("stable", "canary", "n_stable", "n_canary")})
-    return {"metrics": rows, "verdict": str(content.get("verdict", "")), "looked_at": content.get("looked_at")}
+        if row["estimate"] is None and row["stable"] is not None and row["canary"] is not None:
+            row["estimate"] = row["canary"] - row["stable"]
+    verdict = str(content.get("verdict", ""))
+    return {"metrics": rows, "verdict": verdict, "looked_at": content.get("looked_at")}
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,9 +101,9 @@ def _what_happened(manifest: Manifest, seconds: float) -> list[str]:
     if not counts["queries"]:
         return []
     return [
-        f"Last night the agent looked at {plural(counts['queries'], 'question')} that customers had asked, wrote "
-        f"{plural(counts['completions'], 'new answer')} to them, and kept the {counts['chosen']:,} best to learn "
-        f"from. That took {duration(seconds)}."
+        f"Last night the agent looked at {plural(counts['queries'], 'question')} that customers had asked, "
+        f"wrote {plural(counts['completions'], 'new answer')} to them, and kept the best {counts['chosen']:,}"
+        f" to learn from. That took {duration(seconds)}."
     ]
 
 
@@ -110,8 +113,8 @@ def _what_came_of_it(manifest: Manifest, verdict: str, reason: str) -> list[str]
     if rates.get("stable") is not None and rates.get("candidate") is not None:
         change = rates["candidate"] - rates["stable"]
         told.append(
-            f"On questions that it had never seen, {percent(rates['candidate'])} of its answers were right; before "
-            f"it was {percent(rates['stable'])} ({points(change)} points)."
+            f"On questions that it had never seen, {percent(rates['candidate'])} of its answers were right; "
+            f"before it was {percent(rates['stable'])} ({points(change)} points)."
         )
     told.append(
         {
@@ -129,9 +132,14 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Sequence[tuple[str, st
         if isinstance(value, Mapping):
             rows.extend(_flat(value, f"{prefix}{key}."))
         else:
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            rows.append((f"{prefix}{key}", f"{value:,.4g}" if isinstance(value, float) and number else str(value)))
+            rows.append((f"{prefix}{key}", _told(value)))
     return rows
+
+
+def _told(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}"
 
 
 def _float(value: object) -> float | None:

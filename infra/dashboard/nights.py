@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from typing import Any
 
 from fastapi import APIRouter
@@ -17,6 +18,9 @@ from infra.errors import NotFound
 LIMIT = 100
 # Pairs of a chosen and a rejected answer: enough to see what the night preferred.
 PAIRS = 12
+COMPLETIONS = 500
+# Parts of a manifest that are shown as they are.
+DETAILS = ("by_polarity", "copies", "words", "tokens")
 
 
 def router(site: Site) -> APIRouter:
@@ -43,7 +47,7 @@ def router(site: Site) -> APIRouter:
 
 def nights(site: Site) -> View:
     """The latest nights, newest first, each with its pass rates where they were measured."""
-    rows = site.record.query("dashboard_nights", limit=LIMIT)
+    rows = site.record.query("nights", limit=LIMIT)
     return {"nights": [_in_short(row) for row in rows]}
 
 
@@ -53,40 +57,44 @@ def one(site: Site, night: str) -> View:
     Raises:
         NotFound: no event of such a night is in the record.
     """
-    events = site.record.query("dashboard_night", night=night)
-    if not events:
+    row = site.record.first("night", night=night)
+    if not row:
         raise NotFound(f"The record has no night {night!r}: see the list under Nights.")
-    pairs = site.record.query("dashboard_choices", night=night, limit=PAIRS)
-    return {**story(events), "pairs": pairs}
+    stages = {stage["stage"]: stage["seconds"] for stage in site.record.query("stages", night=night)}
+    completions = site.record.query("completions", night=night, limit=COMPLETIONS)
+    return {**story(row, stages), "pairs": pairs(completions)[:PAIRS]}
 
 
-def story(events: Sequence[Row]) -> View:
-    """A night told from its events in order: the last one has the verdict, each stage its seconds."""
-    first, last = events[0], events[-1]
-    ended = last["state"] == "ended"
-    manifest = manifests.read(last["manifest"]) if ended else {}
-    done = {event["stage"]: event["seconds"] for event in events if event["state"] == "stage"}
-    seconds = (last["at"] - first["at"]).total_seconds()
+def story(row: Row, done: Mapping[str, float]) -> View:
+    """A night told from its row, and the seconds of the stages that are done."""
+    manifest = manifests.read(row["manifest"])
+    short = {key: value for key, value in row.items() if key != "manifest"}
     return {
-        "night": first["night"],
-        "slot": first["slot"],
-        "started": first["at"],
-        "ended": last["at"] if ended else None,
-        "seconds": seconds,
-        "stage": "" if ended else last["stage"],
-        "verdict": last["verdict"],
-        "adapter": last["adapter"],
-        "reason": last["reason"],
+        **short,
         "stages": manifests.stages(manifest if manifest.get("stages") else {"stages": done}),
         "gates": manifests.gates(manifest),
         "rewards": manifests.rewards(manifest),
         "diverges": manifests.diverges(manifest),
-        "report": manifests.report(manifest, last["verdict"], last["reason"], seconds),
+        "report": manifests.report(manifest, row["verdict"], row["reason"], row["seconds"]),
         "counts": {key: manifest.get(key) for key in ("queries", "completions", "chosen") if key in manifest},
         "lineage": _lineage(manifest),
-        "details": {name: manifests.lines(manifest, name) for name in ("by_polarity", "copies", "words", "tokens")},
+        "details": {name: manifests.lines(manifest, name) for name in DETAILS},
         "versions": manifests.lines(manifest, "versions"),
     }
+
+
+def pairs(completions: Iterable[Row]) -> list[View]:
+    """For each group with a chosen completion: that one, and the rejected one of the least reward, if any."""
+    found = []
+    for response_id, rows in groupby(completions, key=lambda row: row["response_id"]):
+        group = list(rows)  # best reward first
+        chosen = next((row for row in group if row["chosen"]), None)
+        rejected = next((row for row in reversed(group) if not row["chosen"]), None)
+        if chosen:
+            found.append(
+                {"response_id": response_id, "query": chosen["query"], "chosen": chosen, "rejected": rejected}
+            )
+    return found
 
 
 def _in_short(row: Row) -> dict[str, Any]:

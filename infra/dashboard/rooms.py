@@ -77,14 +77,19 @@ def ask(probe: Probe) -> Health:
 
 
 def _missing(body: bytes, status: int) -> str:
-    """The checks that a probe reports as failed, in words."""
+    """The needs that a probe reports as not met, in words."""
     try:
         answer = json.loads(body)
     except ValueError:
         return f"answers with status {status}"
-    checks = answer.get("checks", answer) if isinstance(answer, dict) else {}
-    failed = [name for name, fine in checks.items() if fine is False] if isinstance(checks, dict) else []
-    return "waits for " + ", ".join(failed) if failed else f"answers with status {status}"
+    checks = answer if isinstance(answer, dict) else {}
+    failed = [_need(name, state) for name, state in checks.items() if state not in (True, "ok")]
+    return "; ".join(failed) or f"answers with status {status}"
+
+
+def _need(name: str, state: object) -> str:
+    """A need that is not met, with the sentence that says why where there is one."""
+    return f"{name}: {state}" if isinstance(state, str) else f"waits for {name}"
 
 
 def _reachable(host: str) -> str:

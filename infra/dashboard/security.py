@@ -13,6 +13,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,8 +51,8 @@ class Signer:
         plain, _, signature = cookie.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._sign("session", plain).encode()):
             return None
-        id, expires, actor = plain.split(".")
-        session = Session(id, bytes.fromhex(actor).decode(), datetime.fromtimestamp(int(expires), UTC))
+        name, expires, actor = plain.split(".")
+        session = Session(name, bytes.fromhex(actor).decode(), datetime.fromtimestamp(int(expires), UTC))
         return session if session.expires > now else None
 
     def csrf(self, session: Session) -> str:
@@ -106,6 +107,14 @@ def host_name(header: str) -> str:
         return ""
 
 
+def names_loopback(host: str) -> bool:
+    """Whether a host name can only mean this machine. `127.0.0.1.evil.example` begins right and is not."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def same_site(origin: str | None, fetch_site: str | None, host: str) -> bool:
     """Whether a state-changing request comes from our own page.
 
@@ -125,6 +134,6 @@ def _write_private(file: Path, content: bytes) -> None:
     """Whole or not at all: a half-written key would be a guessable one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     fresh = file.with_suffix(f".{secrets.token_hex(4)}")
-    with fresh.open("xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as new:
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as new:
         new.write(content)
     fresh.replace(file)

@@ -22,7 +22,7 @@ APPEND_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One event of the topic, with the state before and after it. `applied` is False if it changed nothing."""
+    """One event of the topic and the state after it. `applied` is False when it changed nothing."""
 
     id: str
     at: datetime
@@ -42,7 +42,8 @@ class Serving:
         self._changes: list[Change] = []
 
     def now(self) -> Deployment:
-        return self.history()[-1].after if self.history() else Deployment()
+        history = self.history()
+        return history[-1].after if history else Deployment()
 
     def history(self) -> list[Change]:
         """Every change so far, oldest first."""
@@ -82,7 +83,7 @@ class Serving:
 
     def _take(self, event: Event) -> None:
         body = event.parse()
-        if not isinstance(body, DeploymentChanged) or any(event.id == known.id for known in self._changes):
+        if not isinstance(body, DeploymentChanged):
             return
         before = self._changes[-1].after if self._changes else Deployment()
         after = apply(before, body)

@@ -35,7 +35,8 @@ def router(site: Site) -> APIRouter:
 def settings_view(settings: Settings) -> View:
     """Sections of settings, each with its value, its variable and whether it differs from the default."""
     general = {name: value for name, value in settings if not isinstance(value, BaseModel)}
-    sections = {"general": [_line("", name, value, _default(settings, name)) for name, value in general.items()]}
+    lines = [_line("", name, value, _default(settings, name)) for name, value in general.items()]
+    sections = {"general": lines}
     for name, section in settings:
         if isinstance(section, BaseModel):
             sections[name] = [_line(name, key, value, _default(section, key)) for key, value in section]

@@ -35,6 +35,10 @@ NAV = (
     ("/settings", "Settings"),
 )
 
+FILTERS = (
+    "number", "percent", "points", "duration", "ago", "absolute", "moment", "short", "adapter", "plural",
+)  # fmt: skip
+
 View = dict[str, Any]  # a page's data, as a template and JSON both take it: untyped by nature
 
 
@@ -47,8 +51,7 @@ def templates() -> Jinja2Templates:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    filters = ("number", "percent", "points", "duration", "ago", "absolute", "moment", "short", "adapter", "plural")
-    environment.filters.update({name: getattr(wording, name) for name in filters})
+    environment.filters.update({name: getattr(wording, name) for name in FILTERS})
     environment.globals["spread"] = wording.spread
     environment.globals["NAV"] = NAV
     return Jinja2Templates(env=environment)

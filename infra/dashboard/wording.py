@@ -5,27 +5,28 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+NONE = "\u2013"  # an en dash: nothing was measured
 _STEPS = ((60, "second", 1), (3600, "minute", 60), (86_400, "hour", 3600), (86_400 * 60, "day", 86_400))
 
 
 def number(value: float | None, digits: int = 0) -> str:
     """12,345 or 0.79; a dash where nothing was measured."""
-    return "–" if value is None else f"{value:,.{digits}f}"
+    return NONE if value is None else f"{value:,.{digits}f}"
 
 
 def percent(value: float | None, digits: int = 0) -> str:
-    return "–" if value is None else f"{value * 100:.{digits}f}%"
+    return NONE if value is None else f"{value * 100:.{digits}f}%"
 
 
 def points(value: float | None) -> str:
     """A difference of two rates in percentage points, always with its sign."""
-    return "–" if value is None else f"{value * 100:+.1f}"
+    return NONE if value is None else f"{value * 100:+.1f}"
 
 
 def duration(seconds: float | None) -> str:
     """320 ms, 4.2 s, 7 min 12 s, 3 h 05 min."""
     if seconds is None:
-        return "–"
+        return NONE
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
@@ -50,7 +51,7 @@ def ago(value: datetime | str | None, now: datetime) -> str:
     """3 minutes ago; in 2 hours; a date when it is two months away."""
     at = moment(value)
     if at is None:
-        return "–"
+        return NONE
     seconds = (now - at).total_seconds()
     for limit, unit, size in _STEPS:
         if abs(seconds) < limit:

@@ -45,11 +45,13 @@ class LocalEventLog:
 
     A thread of its own takes whatever waits, writes it in one transaction for each topic, and only
     then (after fsync) resolves the futures; their callbacks run in that thread. When a transaction
-    fails, its futures hold the error and the next batch starts with a fresh connection.
+    fails, its futures hold the error and the next batch starts with a fresh connection. `busy_s` is how
+    long it waits for another process's transaction.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, busy_s: float = 5.0) -> None:
         self._folder = folder
+        self._busy_s = busy_s
         self._queue: SimpleQueue[_Append | None] = SimpleQueue()
         self._connections: dict[str, sqlite3.Connection] = {}
         self._lock = threading.Lock()
@@ -136,7 +138,7 @@ class LocalEventLog:
         """One transaction; returns the offset of its first record."""
         if topic not in self._connections:
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._connections[topic] = topic_file.connect(topic_file.path(self._folder, topic))
+            self._connections[topic] = topic_file.connect(topic_file.path(self._folder, topic), self._busy_s)
         connection = self._connections[topic]
         connection.execute("BEGIN IMMEDIATE")
         ((first,),) = connection.execute(topic_file.END)

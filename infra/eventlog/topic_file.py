@@ -6,8 +6,6 @@ import re
 import sqlite3
 from pathlib import Path
 
-# How long to wait for another process's transaction before giving up.
-_BUSY_S = 5.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
 # AUTOINCREMENT keeps offsets growing even if old rows should be removed one day.
@@ -24,13 +22,13 @@ def path(folder: Path, topic: str) -> Path:
     return folder / f"{topic}.sqlite"
 
 
-def connect(file: Path) -> sqlite3.Connection:
+def connect(file: Path, busy_s: float = 5.0) -> sqlite3.Connection:
     """Opens a topic's file and makes sure of its table. Any thread may use it, one at a time.
 
     Raises:
-        sqlite3.Error: the file cannot be opened, or another process holds it for over five seconds.
+        sqlite3.Error: the file cannot be opened, or another process holds it for over `busy_s` seconds.
     """
-    connection = sqlite3.connect(file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(file, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL: each commit is on the disk, not only in the system's cache, before it is acknowledged.

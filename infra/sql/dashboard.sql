@@ -30,6 +30,7 @@ SELECT
     time_bucket(to_seconds($bucket_s), i."at") AS bucket,
     i.arm,
     count(*) AS answers,
+    count(*) FILTER (i.status = 'ok' AND i.fallback_from = '' AND coalesce(t.rating, 0) >= 0) AS good,
     count(*) FILTER (i.status = 'error') AS errors,
     count(*) FILTER (i.fallback_from <> '') AS fallbacks,
     count(*) FILTER (t.rating > 0) AS thumbs_up,
@@ -166,7 +167,7 @@ LIMIT $limit;
 
 -- name: completions
 -- At most $limit of a night's completions with the query they answer: whole groups, best reward first.
-WITH some AS (
+WITH few AS (
     SELECT * EXCLUDE (log_topic, log_partition, log_offset)
     FROM completions
     WHERE night = $night
@@ -176,12 +177,12 @@ WITH some AS (
 asked AS (
     SELECT response_id, any_value(query) AS query
     FROM interactions
-    WHERE response_id IN (SELECT response_id FROM some)
+    WHERE response_id IN (SELECT response_id FROM few)
     GROUP BY response_id
 )
-SELECT some.*, asked.query
-FROM some LEFT JOIN asked USING (response_id)
-ORDER BY some.response_id, some.reward DESC, some.sample;
+SELECT few.*, asked.query
+FROM few LEFT JOIN asked USING (response_id)
+ORDER BY few.response_id, few.reward DESC, few.sample;
 
 -- name: completion_counts
 -- One row for a night: groups, completions, groups with a chosen one, mean reward of all and of the chosen.
@@ -222,6 +223,7 @@ SELECT
     arm,
     count(*) AS answers,
     count(*) FILTER (status = 'ok') AS ok,
+    count(*) FILTER (status = 'ok' AND fallback_from = '' AND coalesce(rating, 0) >= 0) AS good,
     count(*) FILTER (status = 'error') AS errors,
     count(*) FILTER (fallback_from <> '') AS fallbacks,
     count(*) FILTER (rating > 0) AS thumbs_up,
@@ -235,3 +237,62 @@ SELECT
 FROM trial LEFT JOIN thumbs USING (response_id)
 GROUP BY arm
 ORDER BY arm;
+
+-- name: answers_since
+-- One row: interactions since $since.
+SELECT count(*) AS answers FROM interactions WHERE "at" >= $since;
+
+-- name: arms
+-- For each arm and adapter since $since: answers, good ones, failures, thumbs, latencies.
+WITH thumbs AS (
+    SELECT response_id, arg_max(rating, ("at", event_id)) AS rating
+    FROM feedback
+    WHERE "at" >= $since AND (rating <> 0 OR (comment = '' AND correction = ''))
+    GROUP BY response_id
+)
+SELECT
+    i.arm,
+    i.adapter,
+    count(*) AS answers,
+    count(*) FILTER (i.status = 'ok' AND i.fallback_from = '' AND coalesce(t.rating, 0) >= 0) AS good,
+    count(*) FILTER (i.status = 'error') AS errors,
+    count(*) FILTER (i.fallback_from <> '') AS fallbacks,
+    count(*) FILTER (t.rating > 0) AS thumbs_up,
+    count(*) FILTER (t.rating < 0) AS thumbs_down,
+    quantile_cont(i.first_token_s, 0.5) AS first_token_p50_s,
+    quantile_cont(i.latency_s, 0.5) AS latency_p50_s,
+    quantile_cont(i.latency_s, 0.95) AS latency_p95_s
+FROM interactions AS i LEFT JOIN thumbs AS t USING (response_id)
+WHERE i."at" >= $since
+GROUP BY i.arm, i.adapter
+ORDER BY i.arm DESC, answers DESC;
+
+-- name: conversations
+-- The newest $limit conversations whose last answer is before $before (null for now) and that hold a query or
+-- an answer like $text (a pattern for ILIKE, null for all): first query, answers, arm, thumbs; newest first.
+WITH page AS (
+    SELECT conversation_id, max("at") AS last_at, arg_min(query, ("at", event_id)) AS first_query,
+        any_value(collection) AS collection, any_value(arm) AS arm, count(*) AS answers,
+        bool_or($text::VARCHAR IS NULL OR query ILIKE $text ESCAPE '\' OR answer ILIKE $text ESCAPE '\') AS found
+    FROM interactions
+    GROUP BY conversation_id
+    HAVING found AND ($before::TIMESTAMPTZ IS NULL OR last_at < $before)
+    ORDER BY last_at DESC, conversation_id
+    LIMIT $limit
+),
+thumbs AS (
+    SELECT response_id, arg_max(rating, ("at", event_id)) AS rating
+    FROM feedback
+    WHERE rating <> 0 OR (comment = '' AND correction = '')
+    GROUP BY response_id
+),
+rated AS (
+    SELECT i.conversation_id, count(*) FILTER (t.rating > 0) AS thumbs_up,
+        count(*) FILTER (t.rating < 0) AS thumbs_down
+    FROM interactions AS i JOIN thumbs AS t USING (response_id)
+    WHERE i.conversation_id IN (SELECT conversation_id FROM page)
+    GROUP BY i.conversation_id
+)
+SELECT page.* EXCLUDE (found), coalesce(thumbs_up, 0) AS thumbs_up, coalesce(thumbs_down, 0) AS thumbs_down
+FROM page LEFT JOIN rated USING (conversation_id)
+ORDER BY last_at DESC, conversation_id;

@@ -11,3 +11,8 @@ ORDER BY ALL;
 -- The version that the schema has reached.
 SELECT coalesce(max(version), 0) AS version
 FROM schema_version;
+
+-- name: snapshot
+-- The number of the version that is read now.
+SELECT id
+FROM lake.current_snapshot();

@@ -26,7 +26,7 @@ def stream(stable: float, canary: float, n: int, seed: int, failing: float = 0.0
 
 
 def first_verdict(outcomes: list[Outcome], every: int = 4) -> tuple[Verdict, int]:
-    """The first verdict other than hold when one looks after each `every` outcomes, and the canary's count."""
+    """The first verdict but hold, looking after each `every` outcomes, and the canary's count by then."""
     for n in range(every, len(outcomes) + 1, every):
         verdict = judge(outcomes[:n], SETTINGS)
         if verdict.judgement is not Judgement.HOLD:

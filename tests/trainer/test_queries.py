@@ -31,16 +31,16 @@ def test_repeated_questions_count_once_the_newest() -> None:
         row(2, "inn", "Parking, is there?"),
         row(3, "bar", "Is there parking?"),
     ]
-    assert {query.response_id for query in choose(rows, (), limit=10, seed=1)} == {"r1", "r3"}
+    assert {query.response_id for query in choose(rows, (), (), limit=10, seed=1)} == {"r1", "r3"}
 
 
 def test_queries_without_facts_are_left_out() -> None:
-    assert choose([row(1, "inn", "Is there parking?", facts="[]")], (), limit=10, seed=1) == []
+    assert choose([row(1, "inn", "Is there parking?", facts="[]")], (), (), limit=10, seed=1) == []
 
 
 def test_the_limit_is_spread_over_collections() -> None:
     rows = [row(i, "big", f"question number {i}") for i in range(50)] + [row(99, "small", "Open on Sunday?")]
-    chosen = choose(rows, (), limit=5, seed=1)
+    chosen = choose(rows, (), (), limit=5, seed=1)
     assert len(chosen) == 5
     assert "small" in {query.collection for query in chosen}
 
@@ -48,12 +48,22 @@ def test_the_limit_is_spread_over_collections() -> None:
 @given(st.integers(0, 1000), st.integers(1, 30))
 def test_held_out_collections_never_appear_and_the_seed_decides(seed: int, limit: int) -> None:
     rows = [row(i, f"shop{i % 5}", f"what about thing {i}") for i in range(40)]
-    chosen = choose(rows, ("shop1", "shop3"), limit, seed)
+    chosen = choose(rows, ("shop1", "shop3"), (), limit, seed)
     assert not {query.collection for query in chosen} & {"shop1", "shop3"}
     assert len(chosen) == min(limit, 24)
-    assert chosen == choose(rows, ("shop1", "shop3"), limit, seed)
+    assert chosen == choose(rows, ("shop1", "shop3"), (), limit, seed)
 
 
 def test_a_leak_stops_the_night() -> None:
     with pytest.raises(NightError, match="kept for evaluation"):
         check_split([Query.from_row(row(1, "inn", "Is there parking?"))], frozenset({"inn"}))
+
+
+def test_a_suites_questions_are_never_learned_from() -> None:
+    rows = [
+        row(1, "inn", "Is there parking?"),
+        row(2, "inn", "Is there a bar?"),
+        row(3, "pub", "Is there parking?"),
+    ]
+    chosen = choose(rows, (), [("inn", "There is parking?")], limit=10, seed=1)
+    assert {query.response_id for query in chosen} == {"r2", "r3"}

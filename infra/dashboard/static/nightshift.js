@@ -16,6 +16,10 @@ function plain(value, unit) {
   return (Math.round(value * 100) / 100).toLocaleString("en") + unit;
 }
 
+function clock(seconds) {
+  return new Date(seconds * 1000).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
 function options(box) {
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false } };
   const unit = box.dataset.unit || "";
@@ -25,7 +29,7 @@ function options(box) {
     legend: { show: false },
     cursor: { y: false },
     scales: { y: { range: (u, low, high) => [0, box.dataset.top ? Number(box.dataset.top) : Math.max(high || 0, 0.5) * 1.15] } },
-    axes: [axis, { ...axis, size: 56, values: (u, ticks) => ticks.map((tick) => plain(tick, unit)) }],
+    axes: [{ ...axis, values: (u, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (u, ticks) => ticks.map((tick) => plain(tick, unit)) }],
     series: [{}, line("--stable", "stable"), line("--canary", "canary")],
   };
 }

@@ -57,3 +57,8 @@ CREATE TABLE dead_letters (
 CREATE TABLE offsets (
     "at" TIMESTAMPTZ, topic VARCHAR, partition INTEGER, next_offset BIGINT
 );
+
+-- The steps of this folder that have been taken.
+CREATE TABLE schema_version (
+    "at" TIMESTAMPTZ, version INTEGER, name VARCHAR
+);

@@ -1,0 +1,49 @@
+# What a newcomer and CI call. Everything is set up in pyproject.toml and constraints.txt; this only runs it.
+PYTHON ?= python3
+# Where PyTorch's own wheels for machines without a GPU lie, asked only when pip finds none elsewhere.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH = torch==2.13.0+cpu
+BIN = .venv/bin
+EXTRAS = agent,trainer,engine,dashboard,kafka,dev
+
+.PHONY: demo test check lint format bench model
+.DELETE_ON_ERROR:
+
+demo: model            ## one whole turn of the loop with real parts, in at most 15 minutes
+	$(BIN)/nightshift demo
+
+test: model            ## the whole suite, the real engine included
+	$(BIN)/pytest
+
+check: lint            ## what CI asks before the tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lint: .venv/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+format: .venv/.installed
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.installed
+	@if [ -f infra/bench/__main__.py ]; then $(BIN)/python -m infra.bench; else echo "There is nothing to measure yet."; fi
+
+model: models/.assembled   ## the base model and the static vectors, once
+
+models/.assembled: trainer/base_model.py | .venv/.installed
+	$(BIN)/python -m trainer.base_model
+	@touch $@
+
+.venv: .venv/.installed
+
+# torch first, so that nothing brings another build of it. The engine's package asks for torchvision,
+# torchaudio and torchcodec, which neither it nor we need here, and which cannot be imported beside this
+# torch and then break imports of others.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install "$(TORCH)" || $(BIN)/pip install "$(TORCH)" --extra-index-url $(TORCH_INDEX)
+	$(BIN)/pip install -c constraints.txt -e ".[$(EXTRAS)]"
+	$(BIN)/pip uninstall -y torchvision torchaudio torchcodec
+	@touch $@

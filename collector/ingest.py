@@ -1,0 +1,163 @@
+"""The collector's story: read the log from where the lake stands, make rows, commit rows and offsets, repeat.
+
+Exactly once: a batch's rows and its next offsets are one lake transaction, so after a crash the log is
+read again from the lake's own offsets. What the log itself holds twice falls to the event id, inside
+`Lake.append`, which says what that costs. What an event means is the business of `rows`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from collector.metrics import Metrics
+from collector.rows import DEAD_LETTERS, Row, rows
+from infra.errors import LakeError
+from infra.eventlog.base import EventLog, Partition, Reader, Record
+from infra.events import Topic
+from infra.lake import Lake
+from infra.settings import CollectorSettings
+
+logger = logging.getLogger(__name__)
+
+# Collectors of one group share the log's partitions, so two never write the same record.
+GROUP = "collector"
+# Seconds before a refused commit is tried again; after the last one the process gives up, and whoever
+# started it starts it again. The catalog's own wait of 5 s comes on top of each.
+PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0, 5.0)
+# Commits between merges of small files. Merging 500 files takes about half a second; 1,000 unmerged ones
+# make a query over all interactions take a second.
+MERGE_EVERY = 300
+
+
+class Ingest:
+    """Reads the log and writes the lake, in the thread that calls `run`."""
+
+    def __init__(
+        self,
+        lake: Lake,
+        log: EventLog,
+        settings: CollectorSettings,
+        metrics: Metrics,
+        *,
+        merge_every: int = MERGE_EVERY,
+    ) -> None:
+        self._lake = lake
+        self._log = log
+        self._settings = settings
+        self._metrics = metrics
+        self._merge_every = merge_every
+        self._commits = 0
+        self._trouble = ""
+        self._next: dict[Partition, int] = {}
+
+    @property
+    def trouble(self) -> str:
+        """Why the last commit failed; empty when all is well. Read by the probe from its thread."""
+        return self._trouble
+
+    def run(self, stop: threading.Event) -> None:
+        """Collects until `stop` is set, and then finishes the batch that it has begun.
+
+        Raises:
+            LakeError: the lake refused a batch again and again.
+            EventLogError: the log cannot be read.
+        """
+        reader = self._log.reader(list(Topic), self._start, GROUP)
+        try:
+            while not stop.is_set():
+                records = self._gather(reader, stop)
+                if records:
+                    self._store(records)
+                self._measure_lag(reader)
+        finally:
+            reader.close()
+
+    def _start(self, _: Iterable[Partition]) -> Mapping[Partition, int]:
+        """The lake, not the log, knows what has been recorded."""
+        self._next = self._lake.offsets()
+        return self._next
+
+    def _gather(self, reader: Reader, stop: threading.Event) -> list[Record]:
+        """A full batch, or what came within the interval."""
+        deadline = time.monotonic() + self._settings.interval_s
+        batch: list[Record] = []
+        while len(batch) < self._settings.batch and not stop.is_set():
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            batch += reader.poll(left, self._settings.batch - len(batch))
+        return batch
+
+    def _store(self, records: Sequence[Record]) -> None:
+        batch, offsets = _by_table(records), _next_offsets(records)
+        began = time.monotonic()
+        stored = self._commit(batch, offsets)
+        self._metrics.committed(time.monotonic() - began)
+        self._trouble = ""
+        self._next |= offsets
+        self._count(batch, stored)
+        self._merge()
+
+    def _commit(
+        self, batch: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int]
+    ) -> Mapping[str, int]:
+        """Tries until the lake takes the batch; how many rows of each table were new."""
+        for pause_s in PAUSES_S:
+            try:
+                return self._lake.append(batch, offsets)
+            except LakeError as err:
+                self._trouble = str(err)
+                self._metrics.failures.inc()
+                logger.error("a batch was refused, next try in %s s: %s", pause_s, err)
+            time.sleep(pause_s)
+            # A catalog that broke off in the middle of a commit may have taken it after all.
+            if self._has(offsets):
+                return {table: len(some) for table, some in batch.items()}
+        return self._lake.append(batch, offsets)
+
+    def _has(self, offsets: Mapping[Partition, int]) -> bool:
+        try:
+            known = self._lake.offsets()
+        except LakeError:
+            return False  # still refused: the next try says so
+        return all(known.get(partition, 0) >= offset for partition, offset in offsets.items())
+
+    def _count(self, batch: Mapping[str, Sequence[Row]], stored: Mapping[str, int]) -> None:
+        for table, some in batch.items():
+            if table == DEAD_LETTERS:
+                self._metrics.dead_letters.inc(len(some))
+                logger.warning("%d events cannot be read: they are in dead_letters", len(some))
+            else:
+                self._metrics.stored.labels(table).inc(stored[table])
+                # A signal is no event: it comes and goes with its interaction.
+                if table != "signals":
+                    self._metrics.duplicates.inc(len(some) - stored[table])
+
+    def _merge(self) -> None:
+        self._commits += 1
+        if self._commits % self._merge_every == 0:
+            try:
+                self._lake.compact()
+            except LakeError as err:  # only slower queries until the next time
+                logger.warning("%s", err)
+
+    def _measure_lag(self, reader: Reader) -> None:
+        for partition, end in reader.end_offsets().items():
+            behind = end - self._next.get(partition, 0)
+            self._metrics.lag.labels(partition.topic, partition.number).set(behind)
+
+
+def _by_table(records: Iterable[Record]) -> dict[str, list[Row]]:
+    batch: dict[str, list[Row]] = {}
+    for record in records:
+        for table, some in rows(record).items():
+            batch.setdefault(table, []).extend(some)
+    return batch
+
+
+def _next_offsets(records: Iterable[Record]) -> dict[Partition, int]:
+    """Records of a partition come in order, so its last one counts."""
+    return {record.position.partition: record.position.offset + 1 for record in records}

@@ -1,0 +1,135 @@
+"""An event as rows: pure. What cannot be read becomes a dead letter with its reason, whole.
+
+What is here must fit the lake's columns whatever somebody appended, since a row that the lake refuses
+would stop the batch that it is in, for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pydantic_core import to_json
+
+from collector.signals import signals
+from infra.errors import EventError
+from infra.eventlog.base import Record
+from infra.events import Body, Event, Interaction
+
+Row = dict[str, object]
+
+DEAD_LETTERS = "dead_letters"
+TABLE_OF = {
+    "interaction": "interactions",
+    "feedback": "feedback",
+    "night": "nights",
+    "completion": "completions",
+    "evaluation": "evaluations",
+    "deployment": "deployments",
+}
+# Fields whose names are words of SQL.
+_COLUMN_OF = {"user": "user_id", "case": "case_id", "group": "group_id"}
+# The lake's INTEGER.
+_LARGEST = 2**31 - 1
+
+
+def rows(record: Record) -> dict[str, list[Row]]:
+    """The rows that one record gives, by table: never none."""
+    try:
+        return _rows(record, Event.decode(record.value))
+    except (ValueError, OverflowError) as err:  # EventError, text that is no Unicode, a date before year 1
+        return {DEAD_LETTERS: [_dead_letter(record, str(err))]}
+
+
+def _rows(record: Record, event: Event) -> dict[str, list[Row]]:
+    if not event.id:
+        raise EventError("The event has an empty id, so a second one could not be told from it.")
+    body = event.parse()
+    row = _source(record, event) | _columns(body) | {"extra": _extra(event, body)}
+    _check(row)
+    found = {TABLE_OF[event.type]: [row]}
+    if isinstance(body, Interaction) and (signs := _signs(record, event, body)):
+        found["signals"] = signs
+    return found
+
+
+def _source(record: Record, event: Event) -> Row:
+    """What every row says of its event."""
+    return {
+        "event_id": event.id,
+        "at": _utc(event.at),
+        "log_topic": record.position.partition.topic,
+        "log_partition": record.position.partition.number,
+        "log_offset": record.position.offset,
+    }
+
+
+def _columns(body: Body) -> Row:
+    """The body's known fields; nested ones as JSON text."""
+    return {_COLUMN_OF.get(name, name): _plain(getattr(body, name)) for name in type(body).model_fields}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (dict, tuple)):
+        return _json(value)
+    return str(value) if isinstance(value, str) else value  # an enum's text
+
+
+def _extra(event: Event, body: Body) -> str:
+    """Fields that a newer program added, as JSON; `{}` for none."""
+    return _json({**(event.model_extra or {}), **(body.model_extra or {})})
+
+
+def _signs(record: Record, event: Event, body: Interaction) -> list[Row]:
+    return [
+        _source(record, event)
+        | {
+            # An interaction can give several: the kind makes the id unique.
+            "event_id": f"{event.id}:{signal.kind}",
+            "conversation_id": body.conversation_id,
+            "response_id": body.response_id,
+            "kind": str(signal.kind),
+            "value": signal.value,
+        }
+        for signal in signals(body)
+    ]
+
+
+def _check(row: Mapping[str, object]) -> None:
+    """Raises ValueError for what the columns do not take."""
+    for column, value in row.items():
+        # log_offset is a BIGINT and comes from the log itself.
+        if isinstance(value, int) and abs(value) > _LARGEST and column != "log_offset":
+            raise EventError(f"{column} is {value}: above {_LARGEST}, the largest that the record takes.")
+        if isinstance(value, str):
+            value.encode()
+            if "\0" in value:
+                raise EventError(f"{column} holds a NUL character, which text in the record cannot.")
+
+
+def _dead_letter(record: Record, reason: str) -> Row:
+    partition, offset = record.position
+    return {
+        "at": datetime.fromtimestamp(record.at, UTC),
+        "topic": partition.topic,
+        "partition": partition.number,
+        "offset": offset,
+        "key": _readable(record.key),
+        "value": _readable(record.value.decode(errors="backslashreplace")),
+        "reason": _readable(reason),
+    }
+
+
+def _readable(text: str) -> str:
+    """Any text as text that the record takes, with what it does not take written out."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _utc(at: datetime) -> datetime:
+    """Producers write UTC; a time without a zone is taken as that."""
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _json(value: object) -> str:
+    """JSON for every reader: not-a-number becomes null."""
+    return to_json(value, inf_nan_mode="null").decode()

@@ -1,0 +1,1 @@
+"""The demo: real businesses' facts, their customers' questions, one whole turn of the loop."""

@@ -1,0 +1,92 @@
+"""The demo's businesses and what their customers ask: a small part of the DSTC9 Track 1 data (see NOTICE)."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+_DATA = Path(__file__).parent / "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Business:
+    """A hotel, restaurant or sight. `facts` are (title, text); held-out ones are kept for evaluation."""
+
+    collection: str
+    name: str
+    held_out: bool
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A customer's question. The reference answer is for evaluation alone."""
+
+    collection: str
+    text: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who plays which part in one demo: no business has two parts."""
+
+    learn: tuple[Question, ...]  # asked by day, and what the night learns from
+    held_out: tuple[Question, ...]  # the suite that gates judge by
+    live: tuple[Question, ...]  # asked while the canary is on, and in the drill
+    businesses: tuple[Business, ...]
+
+
+def businesses() -> list[Business]:
+    """All of the demo's businesses."""
+    rows = (json.loads(line) for line in (_DATA / "businesses.jsonl").read_text().splitlines())
+    return [
+        Business(
+            row["collection"],
+            row["name"],
+            row["split"] == "held-out",
+            tuple((fact["title"], fact["text"]) for fact in row["facts"]),
+        )
+        for row in rows
+    ]
+
+
+def questions() -> list[Question]:
+    """All of the demo's questions, by business."""
+    rows = (json.loads(line) for line in (_DATA / "questions.jsonl").read_text().splitlines())
+    return [Question(row["collection"], row["question"], row["reference"]) for row in rows]
+
+
+def cast(seed: int, learn: int, held_out: int) -> Cast:
+    """Deals the businesses out by `seed`: at least `learn` and `held_out` questions for those two parts."""
+    rng = random.Random(seed)
+    asked: dict[str, list[Question]] = {}
+    for question in questions():
+        asked.setdefault(question.collection, []).append(question)
+    known = businesses()
+    to_learn = [business.collection for business in known if not business.held_out]
+    kept = [business.collection for business in known if business.held_out]
+    rng.shuffle(to_learn)
+    rng.shuffle(kept)
+    learning, rest = _deal(to_learn, asked, learn)
+    judging, _ = _deal(kept, asked, held_out)
+    live = [question for name in rest for question in asked[name]]
+    rng.shuffle(live)
+    return Cast(tuple(learning), tuple(judging), tuple(live), tuple(known))
+
+
+def _deal(
+    names: Iterable[str], asked: dict[str, list[Question]], wanted: int
+) -> tuple[list[Question], list[str]]:
+    """Whole businesses until `wanted` questions are there (then cut to it), and the businesses left over."""
+    dealt: list[Question] = []
+    rest: list[str] = []
+    for name in names:
+        if len(dealt) < wanted:
+            dealt += asked[name]
+        else:
+            rest.append(name)
+    return dealt[:wanted], rest

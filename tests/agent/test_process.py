@@ -1,0 +1,142 @@
+"""The agent as its own process: how soon it starts, what it loads, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from infra.eventlog.local import LocalEventLog
+from infra.events import Interaction, Topic
+from infra.settings import Settings
+from tests.agent.agents import add_knowledge, written
+from tests.stub_engine import StubEngine
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def process(settings: Settings, **agent: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m agent` with these settings; killed at the end if it still runs."""
+    file = settings.data.parent / "nightshift.toml"
+    lines = [
+        f'data = "{settings.data}"',
+        f'models = "{settings.models}"',
+        "[agent]",
+        f"port = {settings.agent.port}",
+    ]
+    lines += [f"{name} = {value}" for name, value in agent.items()]
+    lines += ["[engine]", f"port = {settings.engine.port}"]
+    file.write_text("\n".join(lines))
+    environment = {**os.environ, "NIGHTSHIFT_CONFIG": str(file)}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "agent"], cwd=ROOT, env=environment, stderr=subprocess.PIPE
+    )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+        if started.stderr is not None:
+            started.stderr.close()
+
+
+async def until_ready(http: aiohttp.ClientSession, url: str, seconds: float = 15.0) -> float:
+    """The seconds until the agent takes requests."""
+    begun = time.monotonic()
+    while time.monotonic() - begun < seconds:
+        try:
+            async with http.get(f"{url}/readyz") as response:
+                if response.status == 200:
+                    return time.monotonic() - begun
+        except aiohttp.ClientError:
+            pass
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not ready within {seconds} s")
+
+
+async def test_it_starts_soon_stays_small_and_stops_in_order(settings: Settings, stub: StubEngine) -> None:
+    add_knowledge(settings)
+    async with aiohttp.ClientSession() as http:
+        with process(settings) as agent:
+            seconds = await until_ready(http, settings.agent.url)
+            resident = psutil.Process(agent.pid).memory_info().rss / 2**20
+            print(f"started in {seconds:.2f} s, {resident:.0f} MiB")
+            assert seconds < 4.0  # under two on a quiet machine
+            assert resident < 250
+            agent.send_signal(signal.SIGTERM)
+            _, errors = await asyncio.to_thread(agent.communicate)
+            assert agent.returncode == 0, errors
+
+
+def test_it_loads_no_heavy_library() -> None:
+    heavy = "{'torch', 'duckdb', 'transformers', 'trl', 'peft', 'vllm', 'httpx', 'pandas', 'sklearn'}"
+    code = f"import sys, agent.__main__; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True, text=True)
+    assert found.stdout.strip() == "[]"
+
+
+async def test_every_finished_answer_survives_a_kill(settings: Settings, stub: StubEngine) -> None:
+    add_knowledge(settings)
+    finished: set[str] = set()
+
+    async def customer(http: aiohttp.ClientSession, number: int) -> None:
+        body = {
+            "messages": [{"role": "user", "content": "Is parking free?"}],
+            "metadata": {"collection": "inn"},
+            "stream": number % 2 == 0,
+        }
+        while True:
+            try:
+                async with http.post(f"{settings.agent.url}/v1/chat/completions", json=body) as response:
+                    text = await response.text()
+            except aiohttp.ClientError:
+                return
+            if not body["stream"] or text.endswith("data: [DONE]\n\n"):
+                finished.add(text.split('"id":"')[1].split('"')[0])
+
+    async with aiohttp.ClientSession() as http:
+        with process(settings) as agent:
+            await until_ready(http, settings.agent.url)
+            customers = [asyncio.create_task(customer(http, number)) for number in range(8)]
+            while len(finished) < 60:
+                await asyncio.sleep(0.005)
+            agent.kill()
+            await asyncio.wait_for(asyncio.gather(*customers), 10)
+    log = LocalEventLog(settings.log_dir)
+    recorded = {
+        body.response_id for body in written(log, Topic.INTERACTIONS, Interaction) if body.status == "ok"
+    }
+    log.close()
+    assert len(finished) >= 60
+    assert finished <= recorded
+
+
+async def test_a_thumb_is_known_after_a_restart(settings: Settings, stub: StubEngine) -> None:
+    ask = {"messages": [{"role": "user", "content": "Hello?"}]}
+    async with aiohttp.ClientSession() as http:
+        with process(settings):
+            await until_ready(http, settings.agent.url)
+            async with http.post(f"{settings.agent.url}/v1/chat/completions", json=ask) as response:
+                answer = await response.json()
+        with process(settings):
+            await until_ready(http, settings.agent.url)
+            thumb = {"response_id": answer["id"], "rating": 1}
+            async with http.post(f"{settings.agent.url}/v1/feedback", json=thumb) as response:
+                assert response.status == 200
+
+
+def test_it_does_not_listen_beyond_this_machine_without_keys(settings: Settings) -> None:
+    with process(settings, host='"0.0.0.0"') as agent:
+        _, errors = agent.communicate(timeout=20)
+    assert agent.returncode == 1
+    assert b"there is no API key" in errors
