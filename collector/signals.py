@@ -57,7 +57,8 @@ _PATTERNS = {
         r"|^(?:human|agent|operator|representative|(?:a )?real person)$"
     ),
     Kind.THANKS: re.compile(
-        r"(?<!no )(?<!not )\b(?:thanks|thank you|thank u|thx|much appreciated|cheers)\b(?! (?:to|for nothing))"
+        r"(?<!no )(?<!not )\b(?:thanks|thank you|thank u|thx|much appreciated|cheers)\b"
+        r"(?! (?:to|for nothing))"
     ),
     Kind.CORRECTS: re.compile(
         r"\b(?:that|this|it)(?:'s| is| was)(?: \w+)? (?:wrong|incorrect|false)\b"

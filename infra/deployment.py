@@ -53,7 +53,7 @@ def apply(state: Deployment, change: DeploymentChanged) -> Deployment:
     return replace(_apply(state, change), version=state.version + 1)
 
 
-def _apply(state: Deployment, change: DeploymentChanged) -> Deployment:
+def _apply(state: Deployment, change: DeploymentChanged) -> Deployment:  # noqa: PLR0911 - one for each action
     match change.action:
         case "canary" if _may_start(state, change.adapter):
             return replace(state, canary=change.adapter, share=change.share)

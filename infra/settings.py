@@ -54,7 +54,6 @@ class AgentSettings(Section):
     # Seconds until a request to the engine counts as failed.
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
 
-
     @property
     def url(self) -> str:
         return _url(self.host, self.port)
