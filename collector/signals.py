@@ -31,12 +31,13 @@ class Signal(NamedTuple):
     value: float = 1.0
 
 
-# Half of all different words in common: "when do you open" and "when do you open on Sunday" are the same
-# question (0.67), "is there parking" and "is there breakfast" are not (0.5 with their function words, which
-# is why those do not count).
+# Half of all different words in common, function words not counted: with them "is there parking" and "is
+# there breakfast" would be alike.
 _ALIKE = 0.5
 # One common word of two is chance.
 _FEWEST_WORDS = 2
+# Words, all counted: "yes", "ok" and "thank you" are said again without any question.
+_FEWEST_REPEATED = 3
 
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _FUNCTION_WORDS = frozenset(
@@ -57,7 +58,7 @@ _PATTERNS = {
         r"|^(?:human|agent|operator|representative|(?:a )?real person)$"
     ),
     Kind.THANKS: re.compile(
-        r"(?<!no )(?<!not )\b(?:thanks|thank you|thank u|thx|much appreciated|cheers)\b"
+        r"(?<!no )(?<!not )\b(?:thanks|thank you|thx|much appreciated|cheers)\b"
         r"(?! (?:to|for nothing))"
     ),
     Kind.CORRECTS: re.compile(
@@ -84,14 +85,13 @@ def signals(interaction: Interaction) -> list[Signal]:
 
 
 def _asked_again(query: str, earlier: Sequence[str]) -> Signal | None:
-    words = _content(query)
-    if len(words) < _FEWEST_WORDS or not earlier:
-        return None
-    if query in earlier:
+    if query in earlier and len(query.split()) >= _FEWEST_REPEATED:
         return Signal(Kind.REPEATED)
-    before = _content(earlier[-1])
+    words, before = _content(query), _content(earlier[-1] if earlier else "")
+    if min(len(words), len(before)) < _FEWEST_WORDS or query in earlier:
+        return None
     alike = len(words & before) / len(words | before)
-    return Signal(Kind.REPHRASED, alike) if alike >= _ALIKE and len(before) >= _FEWEST_WORDS else None
+    return Signal(Kind.REPHRASED, alike) if alike >= _ALIKE else None
 
 
 def _normal(text: str) -> str:

@@ -24,7 +24,6 @@ from infra.eventlog.base import Partition
 from infra.settings import Settings
 
 Row = Mapping[str, object]
-Rows = Mapping[str, Sequence[Row]]
 
 # Extensions come from wheels, or from what was installed on purpose: never from the network by themselves.
 _CONFIG: dict[str, str | bool | int | float | list[str]] = {
@@ -38,7 +37,6 @@ _NEXT_STEPS = {
     "No snapshot found": "That version was never written, or has been expired: choose a later one.",
     "xtension": "Install this room's extra (`pip install nightshift[collector]`).",
     "read-only": "Only the collector writes: open the lake with writable=True there.",
-    "Parser Error": "Mend the query in infra/sql.",
     "Conversion Error": "Pass values of the types that the query names.",
 }
 
@@ -102,7 +100,7 @@ class Lake:
         with self._lock, _explained(f"The query {name!r} failed"):
             return _read(self._connection.execute(query.sql, params or None))
 
-    def append(self, rows: Rows, offsets: Mapping[Partition, int]) -> dict[str, int]:
+    def append(self, rows: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int]) -> dict[str, int]:
         """Writes rows by table and the partitions' next offsets in ONE transaction: all or nothing.
 
         A row may leave columns out. Returns how many rows of each table were new: a row whose `event_id`

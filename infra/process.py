@@ -179,8 +179,9 @@ def _is_ours(leader: int, noted: float) -> bool:
     try:
         process = psutil.Process(leader)
         # The file is written just after the start; the clock of process starts ticks in hundredths.
-        # The program and not the command line: the engine gives itself another title.
-        ours = process.status() == psutil.STATUS_ZOMBIE or process.exe() == psutil.Process().exe()
+        # The program and not the command line: the engine gives itself another title. One that is
+        # ending has no program any more.
+        ours = process.status() == psutil.STATUS_ZOMBIE or process.exe() in ("", psutil.Process().exe())
         return ours and process.create_time() <= noted + 0.02
     except psutil.NoSuchProcess:
         return True  # the leader is gone, and a session's number is not given again while it has members
