@@ -125,7 +125,7 @@ class Circle:
     async def night(self, slot: str, quality: float) -> NightResult:
         folder = self.settings.nights_dir / slot
         folder.mkdir(parents=True, exist_ok=True)
-        stages = Stages(folder, slot, slot, datetime.now(UTC), self.log)
+        stages = Stages(folder, slot, self.log)
         finetune = (sys.executable, str(STUB_FINETUNE), str(quality))
         return await run(Work(self.settings, self.log, GroundedReward(), self.session, finetune), stages)
 
@@ -189,7 +189,7 @@ async def test_a_worse_candidate_is_rejected_for_ever_and_told_so(circle: Circle
 async def test_a_broken_canary_is_rolled_back_without_an_error_for_a_customer(circle: Circle) -> None:
     adapter = broken(circle.settings, fault="garbage")
     start = DeploymentChanged(action="canary", adapter=adapter, share=0.5, actor="test")
-    stages = Stages(circle.settings.data, "drill", "drill", datetime.now(UTC), circle.log)
+    stages = Stages(circle.settings.data, "20261124T0300Z", circle.log)
     stages.tell("start", [start])
     watch = circle.watch()
     judged: list[Judgement] = []

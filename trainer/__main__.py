@@ -15,10 +15,8 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 
 import aiohttp
-from pydantic import BaseModel
 
 from infra.errors import EngineError, LakeError, NightshiftError, SlotTaken
 from infra.eventlog import open_log
@@ -26,7 +24,6 @@ from infra.eventlog.base import EventLog
 from infra.settings import Settings, load
 from infra.telemetry import configure
 from trainer.gates import Verdict
-from trainer.journal import read_whole, write_whole
 from trainer.night import run
 from trainer.notes import NightResult
 from trainer.reward.grounded import GroundedReward
@@ -37,12 +34,6 @@ from trainer.stages import Stages
 from trainer.work import Work
 
 logger = logging.getLogger(__name__)
-
-
-class Began(BaseModel):
-    """When a night was first started: event ids and the adapter's name follow from it."""
-
-    at: datetime
 
 
 def main(arguments: list[str]) -> int:
@@ -101,21 +92,12 @@ def _night(settings: Settings, slot: str) -> int:
 def _stages(settings: Settings, slot: str, log: EventLog) -> Stages:
     folder = settings.nights_dir / slot
     folder.mkdir(parents=True, exist_ok=True)
-    return Stages(folder, slot, slot, _began(folder), log)
+    return Stages(folder, slot, log)
 
 
 async def _run(settings: Settings, stages: Stages, log: EventLog) -> NightResult:
     async with aiohttp.ClientSession() as session:
         return await run(Work(settings, log, GroundedReward(), session), stages)
-
-
-def _began(folder: Path) -> datetime:
-    file = folder / "began.json"
-    began = read_whole(file, Began)
-    if began is None:
-        began = Began(at=datetime.now(UTC))
-        write_whole(file, began)
-    return began.at
 
 
 def _keep(runs: Runs, claim: Claim) -> threading.Event:

@@ -9,7 +9,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from ulid import ULID
 from infra.eventlog.base import EventLog
 from infra.events import Body, DeploymentChanged, Event, NightChanged, Topic
 from trainer.journal import read_whole, write_whole
+from trainer.schedule import parse_slot
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result", bound=BaseModel)
@@ -34,13 +34,17 @@ class Timed(BaseModel):
 
 
 class Stages:
-    """The stages of one night in `folder`. `night` is its id, `began` when it was first started."""
+    """The stages of the night of `slot`, in `folder`. A night is known by its slot.
 
-    def __init__(self, folder: Path, night: str, slot: str, began: datetime, log: EventLog) -> None:
+    Raises:
+        NightError: `slot` is no slot's name.
+    """
+
+    def __init__(self, folder: Path, slot: str, log: EventLog) -> None:
         self.folder = folder
-        self.night = night
+        self.night = slot
         self.slot = slot
-        self.began = began
+        self.due = parse_slot(slot)
         self.seconds: dict[str, float] = {}
         self._log = log
 
@@ -103,5 +107,5 @@ class Stages:
 
     def _id(self, what: str, place: int) -> str:
         digest = hashlib.sha256(f"{self.night}/{what}/{place}".encode()).digest()
-        milliseconds = int(self.began.timestamp() * 1000)
+        milliseconds = int(self.due.timestamp() * 1000)
         return str(ULID(milliseconds.to_bytes(6, "big") + digest[:10]))

@@ -113,7 +113,7 @@ class Work:
         adapter = self.registry.register(
             folder / "adapter",
             night=stages.night,
-            created=stages.began,
+            created=stages.due,
             base_model=self.settings.engine.base,
             base_hash=trained["base_hash"],
             parent_snapshot=chosen.snapshot,
