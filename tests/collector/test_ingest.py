@@ -111,12 +111,16 @@ def test_good_bad_and_doubled_events(lake: Lake, log: LocalEventLog) -> None:
     assert letters == {f"not an event {number}" for number in range(50)}
 
 
+def reached(lake: Lake, partition: Partition, offset: int) -> Callable[[], bool]:
+    return lambda: lake.offsets().get(partition) == offset
+
+
 def test_a_second_start_goes_on_where_the_lake_stands(lake: Lake, log: LocalEventLog) -> None:
     here = Partition(Topic.INTERACTIONS)
     for count in (5, 10):
         append(log, [said(number) for number in range(5)])  # new ids each time
         with collecting(lake, log):
-            wait(lambda: lake.offsets().get(here) == count, "the offset")
+            wait(reached(lake, here, count), "the offset")
         assert lake.query("totals")[0]["interactions"] == count
 
 
@@ -168,6 +172,10 @@ def recorded(settings: Settings) -> int:
         return 0
 
 
+def more_than(settings: Settings, seen: int) -> Callable[[], bool]:
+    return lambda: recorded(settings) > seen
+
+
 def test_kills_lose_nothing_and_double_nothing(settings: Settings, log: LocalEventLog) -> None:
     events = [said(number) for number in range(3000)]
     finished = threading.Event()
@@ -185,7 +193,7 @@ def test_kills_lose_nothing_and_double_nothing(settings: Settings, log: LocalEve
     for _ in range(5):
         process = start(settings)
         # Killed while it is at work: it has committed something more, and more is coming.
-        wait(lambda: recorded(settings) > seen, "progress")
+        wait(more_than(settings, seen), "progress")
         process.kill()
         process.communicate(timeout=PATIENCE_S)
         seen = recorded(settings)
