@@ -134,7 +134,7 @@ def test_a_busy_catalog_is_waited_for_loudly(
     assert holder.stdin and holder.stdout
     assert holder.stdout.readline() == b"held\n"
     with caplog.at_level(logging.ERROR), collecting(lake, log) as (ingest, metrics):
-        wait(lambda: "locked" in ingest.trouble, "a refused commit")
+        wait(lambda: "holds the catalog" in ingest.trouble, "a refused commit")
         holder.communicate(b"\n", timeout=PATIENCE_S)
         wait(lambda: ingest.trouble == "" and bool(lake.offsets()), "the commit")
         assert value(metrics.registry, "nightshift_commit_failures_total") >= 1
@@ -172,6 +172,16 @@ def recorded(settings: Settings) -> int:
         return 0
 
 
+def is_up(settings: Settings) -> bool:
+    try:
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{settings.collector.port}/readyz", timeout=5
+        ) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
 def more_than(settings: Settings, seen: int) -> Callable[[], bool]:
     return lambda: recorded(settings) > seen
 
@@ -201,6 +211,7 @@ def test_kills_lose_nothing_and_double_nothing(settings: Settings, log: LocalEve
     assert finished.is_set()
     process = start(settings)
     wait(lambda: recorded(settings) == len(events), "every event")
+    wait(lambda: is_up(settings), "probes")  # before that, a signal finds no handler
     process.send_signal(signal.SIGTERM)
     _, said_last = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said_last.decode()
