@@ -115,7 +115,7 @@ class TrainerSettings(Section):
     min_rows: Annotated[int, Field(ge=1)] = 40
     # LoRA: rank, learning rate, passes over the chosen rows, rows in a step.
     rank: Literal[1, 8, 16, 32, 64, 128] = 16
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     epochs: Annotated[int, Field(ge=1)] = 2
     rows_per_step: Annotated[int, Field(ge=1)] = 8
     # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU.
