@@ -56,6 +56,7 @@ class Adapters:
         self.usable: frozenset[str] = frozenset()
         self.failed: Mapping[str, str] = {}
         self.reachable = False
+        self._said = ""
 
     async def run(self, state: Callable[[], Deployment]) -> None:
         """Reconciles for ever: each second, and at once after `wake`."""
@@ -64,16 +65,23 @@ class Adapters:
             try:
                 await self.reconcile(state(), time.monotonic())
                 self.reachable = True
+                self._say_once("")
             except EngineError as err:
                 # Whatever it held is gone or out of reach: what comes back is checked again.
                 self.usable = frozenset()
                 self.reachable = False
                 self._metrics.errors.labels("adapters").inc()
-                _log.warning("adapters cannot be reconciled: %s", err)
+                self._say_once(f"adapters cannot be reconciled: {err}")
             self._report(state())
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL_S):
                     await self._wake.wait()
+
+    def _say_once(self, trouble: str) -> None:
+        """An engine takes half a minute to start: the same line every second would bury the others."""
+        if trouble and trouble != self._said:
+            _log.warning("%s", trouble)
+        self._said = trouble
 
     def wake(self) -> None:
         """Reconciles now. For the event loop's thread alone."""

@@ -39,7 +39,7 @@ from infra.telemetry import OK
 _log = logging.getLogger(__name__)
 
 WORDS_ALONE = (
-    "retrieval by words alone (an answer is found for 0.91 of questions, not 0.97): run `make models`"
+    "retrieval by words alone (an answer is found for 0.91 of questions, not 0.97): run `make model`"
 )
 _LOOK_S = 1.0  # how soon a changed document is used
 # The page runs what stands in it and talks to this service alone.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,7 +24,6 @@ from infra.errors import SettingsError
 
 FILE = "nightshift.toml"
 PREFIX = "NIGHTSHIFT_"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -290,8 +290,11 @@ def _explain(err: ValidationError, path: Path) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone."""
-    return host in _LOOPBACK or host.startswith("127.")
+    """Whether a host can only mean this machine. `127.0.0.1.evil.example` begins right and is not."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def child_environment(**extra: str) -> dict[str, str]:

@@ -41,6 +41,8 @@ def configure(room: str) -> None:
     handler.setFormatter(LineFormatter(room))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    # It tells of every tick, and a trainer ticks each second.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
 
 
 class LineFormatter(logging.Formatter):

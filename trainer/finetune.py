@@ -35,7 +35,7 @@ class Order(BaseModel):
     base: str
     rank: int = 16
     targets: tuple[str, ...] = ("q_proj", "v_proj")
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     epochs: int = 2
     rows_per_step: int = 8
     max_length: int = 2048

@@ -159,22 +159,35 @@ def _progress(stage: str, clock: Callable[[], float]) -> Told:
 async def _train(command: Sequence[str], folder: Path) -> None:
     """Runs fine-tuning until it succeeds; a kill by a signal is tried again, an error is not."""
     for attempt in range(1, TRIES + 1):
-        with (folder / "train.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                str(folder),
-                stdout=log,
-                stderr=log,
-                env=child_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1"),
-            )
-            try:
-                status = await process.wait()
-            finally:
-                if process.returncode is None:
-                    process.kill()
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            str(folder),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=child_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1"),
+        )
+        try:
+            await _follow(process, folder / "train.log")
+            status = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
         if status == 0:
             return
         logger.warning("fine-tuning ended with status %d, try %d of %d", status, attempt, TRIES)
         if status > 0:
             break
     raise NightError(f"Fine-tuning failed with status {status}: its log is {folder / 'train.log'}.")
+
+
+async def _follow(process: asyncio.subprocess.Process, file: Path) -> None:
+    """Keeps what the process says in `file`, and passes on its progress every few seconds."""
+    assert process.stderr
+    said = time.monotonic()
+    with file.open("ab") as log:
+        async for line in process.stderr:
+            log.write(line)
+            log.flush()
+            if line.startswith(b"step ") and time.monotonic() - said >= PROGRESS_S:
+                said = time.monotonic()
+                logger.info("finetune: %s", line.decode(errors="replace").strip())

@@ -21,7 +21,6 @@ from infra.dashboard.security import (
     Session,
     Signer,
     host_name,
-    names_loopback,
     same_site,
 )
 from infra.settings import is_loopback
@@ -99,7 +98,7 @@ class Guard:
 
     def _cross_site(self, request: Request) -> Response | None:
         host = request.headers.get("host", "")
-        if is_loopback(self.host) and not names_loopback(host_name(host)):
+        if is_loopback(self.host) and not is_loopback(host_name(host)):
             return _refuse(f"The host {host_name(host)!r} is not this machine: open {self.host} instead.")
         if request.method in ("GET", "HEAD") or same_site(
             request.headers.get("origin"), request.headers.get("sec-fetch-site"), host

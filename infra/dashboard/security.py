@@ -13,7 +13,6 @@ import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -105,14 +104,6 @@ def host_name(header: str) -> str:
         return urlsplit(f"//{header}").hostname or ""
     except ValueError:
         return ""
-
-
-def names_loopback(host: str) -> bool:
-    """Whether a host name can only mean this machine. `127.0.0.1.evil.example` begins right and is not."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def same_site(origin: str | None, fetch_site: str | None, host: str) -> bool:

@@ -157,7 +157,7 @@ def test_equal_ports_and_high_ranks_are_refused_in_code_too() -> None:
 @pytest.mark.parametrize(
     ("host", "expected"),
     [("127.0.0.1", True), ("127.1.2.3", True), ("localhost", True), ("::1", True), ("0.0.0.0", False),
-     ("192.168.1.4", False), ("::", False), ("example.org", False)],
+     ("192.168.1.4", False), ("::", False), ("example.org", False), ("127.0.0.1.evil.example", False)],
 )  # fmt: skip
 def test_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected

@@ -1,0 +1,123 @@
+"""A running agent and collector with an engine, and what a test needs to drive and watch a whole loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from infra.demo.business import Cast
+from infra.demo.customers import Customers, conversations
+from infra.demo.stage import write_knowledge, write_suite
+from infra.deployment import Deployment
+from infra.errors import LakeError
+from infra.eventlog import open_log
+from infra.eventlog.base import EventLog
+from infra.follow import deployment_now
+from infra.lake import Lake
+from infra.settings import Settings, child_environment
+from trainer.night import run
+from trainer.notes import NightResult
+from trainer.reward.grounded import GroundedReward
+from trainer.stages import Stages
+from trainer.watch import Watch
+from trainer.work import FINETUNE, Work
+
+ROOT = Path(__file__).parents[1]
+STUB_FINETUNE = ROOT / "tests" / "stub_finetune.py"
+DEADLINE_S = 60.0
+
+
+@contextmanager
+def room(module: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A room as a process of its own, its settings from a file, stopped at the end."""
+    file = settings.data / "nightshift.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ports = {
+        name: getattr(settings, name).port
+        for name in ("agent", "engine", "collector", "trainer", "dashboard")
+    }
+    lines = [f"data = {json.dumps(str(settings.data))}", f"models = {json.dumps(str(ROOT / 'models'))}"]
+    file.write_text("\n".join(lines + [f"{name}.port = {port}" for name, port in ports.items()]))
+    process = subprocess.Popen(
+        [sys.executable, "-m", module], cwd=ROOT, env=child_environment(NIGHTSHIFT_CONFIG=str(file))
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Waits until `holds`, or fails at the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline, "not within the deadline"
+        await asyncio.sleep(0.1)
+
+
+@dataclass
+class Circle:
+    """`parts` are the questions, by the part they play; `finetune` is the night's command for training."""
+
+    parts: Cast
+    settings: Settings
+    session: aiohttp.ClientSession
+    log: EventLog
+    customers: Customers
+
+    async def ask(self, number: int, part: str = "learn", enough: Callable[[], bool] = lambda: False) -> None:
+        questions = list(getattr(self.parts, part))[:number]
+        await self.customers.ask(conversations(questions, seed=2), 8, lambda _: None, enough)
+
+    def recorded(self) -> set[str]:
+        return {row["response_id"] for row in self.query("response_ids")}
+
+    def query(self, name: str, **parameters: object) -> list[dict[str, Any]]:
+        try:
+            with Lake.open(self.settings) as lake:
+                return lake.query(name, **parameters)
+        except LakeError:
+            return []
+
+    async def all_recorded(self) -> None:
+        await until(lambda: {told.response_id for told in self.customers.ledger.told} <= self.recorded())
+
+    async def night(self, slot: str, finetune: Sequence[str] = FINETUNE) -> NightResult:
+        folder = self.settings.nights_dir / slot
+        folder.mkdir(parents=True, exist_ok=True)
+        stages = Stages(folder, slot, self.log)
+        return await run(Work(self.settings, self.log, GroundedReward(), self.session, finetune), stages)
+
+    def watch(self) -> Watch:
+        def recorded(canary: str, since: datetime) -> list[dict[str, Any]]:
+            return self.query("outcomes", canary=canary, since=since)
+
+        return Watch(self.log, recorded, GroundedReward(), self.settings.canary)
+
+    def state(self) -> Deployment:
+        return deployment_now(self.log)
+
+
+@asynccontextmanager
+async def running(settings: Settings, parts: Cast) -> AsyncIterator[Circle]:
+    """The circle, with the knowledge and the suite of `parts`, on the engine that `settings` name."""
+    write_knowledge(settings, parts.businesses)
+    write_suite(settings, parts)
+    async with aiohttp.ClientSession() as session:
+        log = open_log(settings)
+        with room("agent", settings), room("collector", settings):
+            customers = Customers(settings.agent.url, session, settings.agent.model, seed=1)
+            yield Circle(parts, settings, session, log, customers)
+        log.close()

@@ -1,0 +1,75 @@
+"""One tiny night with nothing but real parts: engine, agent, record, TRL, and the engine again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from agent.adapters import PROBE
+from infra.demo.business import cast
+from infra.engine import Engine
+from infra.registry import Registry
+from infra.settings import EngineSettings, Settings, TrainerSettings
+from tests.circle import ROOT, Circle, running, until
+from tests.engines import real_process
+from trainer.gates import Verdict
+
+pytestmark = [pytest.mark.engine, pytest.mark.slow]
+
+QUERIES = 12
+SAMPLES = 4
+CASES = 12
+
+
+@pytest.fixture
+async def circle(settings: Settings, tmp_path: Path) -> AsyncIterator[Circle]:
+    parts = cast(seed=1, learn=QUERIES, held_out=CASES)
+    wired = settings.model_copy(
+        update={
+            "models": ROOT / "models",
+            "engine": EngineSettings(port=settings.engine.port),
+            "trainer": TrainerSettings(
+                port=settings.trainer.port,
+                queries=QUERIES,
+                samples=SAMPLES,
+                min_rows=1,
+                min_cases=10,
+                held_out=tuple({question.collection for question in parts.held_out}),
+            ),
+        }
+    )
+    with real_process(wired.engine.port, tmp_path / "engine.log"):
+        async with running(wired, parts) as circle:
+            yield circle
+
+
+async def test_a_dozen_queries_become_an_adapter_that_the_engine_serves(circle: Circle) -> None:
+    await circle.ask(QUERIES)
+    assert circle.customers.ledger.errors == []
+    await circle.all_recorded()
+    result = await circle.night("20261124T0200Z")
+
+    await until(lambda: bool(circle.query("night", night=result.night)))
+    await until(lambda: circle.query("night", night=result.night)[0]["ended_at"] is not None)
+    manifest = json.loads(circle.query("night", night=result.night)[0]["manifest"])
+    assert (manifest["queries"], manifest["completions"]) == (QUERIES, QUERIES * SAMPLES)
+    assert 0 < manifest["chosen"] <= QUERIES
+    assert manifest["tokens"]["resample"] > 0
+
+    registry = Registry(circle.settings.adapters_dir)
+    registry.verify(result.adapter)
+    learned = load_file(registry.get(result.adapter).folder / "adapter_model.safetensors")
+    # LoRA's B matrices begin at zero: training moved every one of them.
+    assert all(weights.any() for name, weights in learned.items() if ".lora_B." in name)
+    engine = Engine(circle.settings.engine.url, circle.session)
+    assert await engine.differs(result.adapter, PROBE)
+
+    evaluated = circle.query("evaluations", night=result.night)
+    assert {row["model"]: row["cases"] for row in evaluated} == {"stable": CASES, "candidate": CASES}
+    # A dozen cases prove little: whatever the verdict is, the deployment follows from it.
+    assert circle.state().canary == (result.adapter if result.verdict is Verdict.PASS else "")
+    assert (result.adapter in circle.state().denied) == (result.verdict is Verdict.FAIL)
