@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from infra.eventlog import open_log
 from infra.eventlog.base import EventLog
 from infra.follow import deployment_now
 from infra.lake import Lake
+from infra.registry import Registry
 from infra.settings import Settings, child_environment
 from trainer.night import run
 from trainer.notes import NightResult
@@ -121,3 +122,15 @@ async def running(settings: Settings, parts: Cast) -> AsyncIterator[Circle]:
             customers = Customers(settings.agent.url, session, settings.agent.model, seed=1)
             yield Circle(parts, settings, session, log, customers)
         log.close()
+
+
+def make_adapter(settings: Settings, stub: dict[str, object]) -> str:
+    """Registers an adapter of stand-in weights that the stub engine answers for as `stub` says."""
+    folder = settings.data / "made"
+    (folder / "finetune").mkdir(parents=True)
+    (folder / "order.json").write_text('{"rank": 16}')
+    (folder / "rows.jsonl").write_text("")
+    subprocess.run([sys.executable, str(STUB_FINETUNE), "0", str(folder)], check=True)
+    (folder / "adapter" / "stub.json").write_text(json.dumps(stub))
+    registry = Registry(settings.adapters_dir)
+    return registry.register(folder / "adapter", night="drill", created=datetime.now(UTC)).name

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 
 import pytest
 
 from infra.demo.business import Cast, cast
 from infra.deployment import Deployment
 from infra.events import DeploymentChanged
-from infra.registry import Registry
 from infra.settings import CanarySettings, EngineSettings, Settings, TrainerSettings
-from tests.circle import ROOT, Circle, running, until
+from tests.circle import STUB_FINETUNE, Circle, make_adapter, running, until
 from tests.stub_engine import StubEngine
 from trainer.canary import Judgement
 from trainer.evaluate import Prompted
 from trainer.gates import Verdict
 from trainer.stages import Stages
 
-STUB_FINETUNE = ROOT / "tests" / "stub_finetune.py"
 DEADLINE_S = 60.0
 
 
@@ -95,7 +91,7 @@ async def test_a_worse_candidate_is_rejected_for_ever_and_told_so(circle: Circle
 
 
 async def test_a_broken_canary_is_rolled_back_without_an_error_for_a_customer(circle: Circle) -> None:
-    adapter = broken(circle.settings, fault="garbage")
+    adapter = make_adapter(circle.settings, {"fault": "garbage"})
     start = DeploymentChanged(action="canary", adapter=adapter, share=0.5, actor="test")
     stages = Stages(circle.settings.data, "20261124T0300Z", circle.log)
     stages.tell("start", [start])
@@ -135,18 +131,6 @@ async def test_too_little_to_learn_from_says_so(circle: Circle) -> None:
     assert result.verdict is Verdict.NOT_ENOUGH_DATA
     assert "20 are needed" in result.reason
     assert circle.state() == Deployment()
-
-
-def broken(settings: Settings, fault: str) -> str:
-    """Registers an adapter that the stub answers badly for."""
-    folder = settings.data / "made"
-    (folder / "finetune").mkdir(parents=True)
-    (folder / "order.json").write_text('{"rank": 16}')
-    (folder / "rows.jsonl").write_text("")
-    subprocess.run([sys.executable, str(STUB_FINETUNE), "0", str(folder)], check=True)
-    (folder / "adapter" / "stub.json").write_text(json.dumps({"fault": fault}))
-    registry = Registry(settings.adapters_dir)
-    return registry.register(folder / "adapter", night="drill", created=datetime.now(UTC)).name
 
 
 def test_the_prompt_that_is_judged_names_its_business() -> None:

@@ -23,15 +23,13 @@ from infra.demo.program import Program, table
 from infra.errors import EngineUnavailable, LakeError, NightshiftError
 from infra.settings import Settings, load
 
+SIZES = stage.Sizes()
+
 
 async def play(settings: Settings, seed: int, console: Console) -> Program:
     """The demo from the first question to the drill. The service is stopped at the end, whatever happens."""
-    parts = cast(seed, stage.LEARN, stage.HELD_OUT)
-    held_out = sorted({question.collection for question in parts.held_out})
-    folder = stage.clear(settings)
-    stage.write_knowledge(settings, parts.businesses)
-    stage.write_suite(settings, parts)
-    service = stage.Service(stage.write_settings(settings, seed, held_out), folder / "up.log")
+    parts = cast(seed, SIZES.learn, SIZES.held_out)
+    service = stage.prepare(settings, seed, parts, SIZES)
     program = Program(seed=seed)
     began = time.monotonic()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
@@ -46,7 +44,7 @@ async def play(settings: Settings, seed: int, console: Console) -> Program:
         finally:
             program.seconds["total"] = round(time.monotonic() - began, 1)
             await acts.close()
-    (folder / "summary.json").write_text(json.dumps(program.to_json(), indent=2) + "\n")
+    (settings.data / "demo" / "summary.json").write_text(json.dumps(program.to_json(), indent=2) + "\n")
     return program
 
 
@@ -63,6 +61,9 @@ def main(arguments: list[str]) -> int:
         program = asyncio.run(play(settings, chosen.seed, console))
     except (LakeError, EngineUnavailable) as err:
         return _failed(err, 4, as_json=chosen.json)
+    except KeyboardInterrupt:
+        console.print("Stopped. Everything that was started has ended.")
+        return 130
     except NightshiftError as err:
         return _failed(err, 1, as_json=chosen.json)
     if chosen.json:

@@ -6,24 +6,32 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from infra.demo.business import Business, Cast
 from infra.errors import ProcessError
 from infra.settings import Settings, child_environment, load
 
-# Sizes that end in under a quarter of an hour on two cores, and pass in at least nine of ten seeds.
-LEARN = 150  # questions asked by day
-HELD_OUT = 180  # cases of the suite
-SAMPLES = 8  # completions for each question
-MIN_ROWS = 30  # fewer chosen rows move a 135M model too little for the suite to see
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is played. These end in under a quarter of an hour on two cores; the diary has ten runs."""
+
+    learn: int = 150  # questions asked by day
+    held_out: int = 180  # cases of the suite
+    samples: int = 8  # completions for each question
+    min_rows: int = 30  # fewer chosen rows move a 135M model too little for the suite to see
+    min_cases: int = 100  # fewer cases cannot show a gain of a few points
 
 
-def write_settings(settings: Settings, seed: int, held_out: list[str]) -> Path:
+def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Path:
     """The demo's own settings file, in its data folder: `nightshift --config FILE up` goes on with it."""
     folder = settings.data.resolve() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "nightshift.toml"
+    held_out = sorted({question.collection for question in cast.held_out})
     rooms = ("agent", "engine", "collector", "dashboard")
     lines = [
         "# Written by the demo; the next demo writes it anew.",
@@ -33,9 +41,11 @@ def write_settings(settings: Settings, seed: int, held_out: list[str]) -> Path:
         "",
         "[trainer]",
         f"port = {settings.trainer.port}",
-        f"queries = {LEARN}",
-        f"samples = {SAMPLES}",
-        f"min_rows = {MIN_ROWS}",
+        f'schedule = "0 {(datetime.now(UTC).hour + 12) % 24} * * *"  # none falls due during the demo',
+        f"queries = {sizes.learn}",
+        f"samples = {sizes.samples}",
+        f"min_rows = {sizes.min_rows}",
+        f"min_cases = {sizes.min_cases}",
         f"seed = {seed}",
         f"held_out = {json.dumps(held_out)}",
         "",
@@ -92,6 +102,18 @@ def clear(settings: Settings) -> Path:
     folder = settings.data / "demo"
     folder.mkdir(parents=True)
     return folder
+
+
+def prepare(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Service:
+    """Everything that the service finds when it starts, in an empty data folder.
+
+    Raises:
+        ProcessError: the data folder holds a record that is not a demo's.
+    """
+    folder = clear(settings)
+    write_knowledge(settings, cast.businesses)
+    write_suite(settings, cast)
+    return Service(write_settings(settings, seed, cast, sizes), folder / "up.log")
 
 
 class Service:
