@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from infra.addresses import is_loopback
 from infra.errors import NightshiftError, NotAllowed, SettingsError
 from infra.keys import KeyStore, Scope
-from infra.settings import AgentSettings, is_loopback
+from infra.settings import AgentSettings
 
 
 class NoKey(NightshiftError, PermissionError):

@@ -19,6 +19,7 @@ from typing import Literal
 
 import psutil
 
+from infra.addresses import is_here, is_loopback
 from infra.dashboard.rooms import ask
 from infra.errors import AdapterError, EventLogError, LakeError, NightshiftError, NotFound
 from infra.eventlog import open_log
@@ -27,8 +28,8 @@ from infra.events import Topic
 from infra.keys import KeyStore
 from infra.process import Folders, holder
 from infra.registry import Registry
-from infra.settings import Settings, is_loopback, load
-from infra.supervisor import is_here, processes
+from infra.settings import Settings, load
+from infra.supervisor import processes
 
 State = Literal["ok", "warn", "fail"]
 

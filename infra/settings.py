@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import tomllib
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +19,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from infra.addresses import url
 from infra.errors import SettingsError
 
 FILE = "nightshift.toml"
@@ -56,7 +56,7 @@ class AgentSettings(Section):
 
     @property
     def url(self) -> str:
-        return _url(self.host, self.port)
+        return url(self.host, self.port)
 
 
 class EngineSettings(Section):
@@ -76,7 +76,7 @@ class EngineSettings(Section):
 
     @property
     def url(self) -> str:
-        return _url(self.host, self.port)
+        return url(self.host, self.port)
 
 
 class LakeSettings(Section):
@@ -156,7 +156,7 @@ class DashboardSettings(Section):
 
     @property
     def url(self) -> str:
-        return _url(self.host, self.port)
+        return url(self.host, self.port)
 
 
 class _Sources(BaseSettings):
@@ -289,18 +289,6 @@ def _explain(err: ValidationError, path: Path) -> str:
     return f"{path} or a {PREFIX} variable is wrong. " + "; ".join(lines) + "."
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host can only mean this machine. `127.0.0.1.evil.example` begins right and is not."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def child_environment(**extra: str) -> dict[str, str]:
     """The environment for a process that we start: ours, with `extra` on top."""
     return {**os.environ, **extra}
-
-
-def _url(host: str, port: int) -> str:
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

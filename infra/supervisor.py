@@ -17,12 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
-import psutil
-
+from infra.addresses import is_here
 from infra.dashboard.rooms import Health, Probe, ask, probes
 from infra.errors import ProcessError
 from infra.process import Folders, Process, Running, end_leftovers, require_free
-from infra.settings import Settings, child_environment, is_loopback
+from infra.settings import Settings, child_environment
 from infra.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
@@ -62,12 +61,6 @@ def processes(settings: Settings) -> list[Process]:
         for name, module in MODULES.items()
     ]
     return [room for room in rooms if room.name != "engine" or is_here(settings.engine.host)]
-
-
-def is_here(host: str) -> bool:
-    """Whether an address is one of this machine's."""
-    own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
-    return is_loopback(host) or host in own | {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
 
 def delay_s(failures: int) -> float:

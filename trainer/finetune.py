@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from pydantic import BaseModel, ConfigDict
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
@@ -88,7 +88,9 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
     began = time.monotonic()
     result = trainer.train()
     seconds = time.monotonic() - began
-    trainer.save_model(str(folder / "adapter"))
+    # Not the trainer's own save, which adds a pickle.
+    assert isinstance(trainer.model, PeftModel)
+    trainer.model.save_pretrained(str(folder / "adapter"))
     losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
     return Trained(
         rows=len(rows),

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from infra import doctor
+from infra.addresses import is_loopback
 from infra.cli.context import Config, Json, config_of, say, table
 from infra.dashboard.rooms import Health
 from infra.dashboard.security import LoginToken
 from infra.process import Process
-from infra.settings import Settings, is_loopback
+from infra.settings import Settings
 from infra.supervisor import MODULES, Supervisor, processes
 
 # The engine needs 40 s on two cores, and two minutes where it compiles first; a larger model longer.

@@ -15,6 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from infra.addresses import is_loopback
 from infra.dashboard.security import (
     SESSION_LIFE,
     LoginToken,
@@ -23,7 +24,6 @@ from infra.dashboard.security import (
     host_name,
     same_site,
 )
-from infra.settings import is_loopback
 
 COOKIE = "nightshift_dashboard"
 OPEN = ("/static/", "/login", "/livez", "/readyz", "/metrics")

@@ -86,6 +86,8 @@ class Acts:
                 status = await self._run_night(slot)
                 if status in (0, 3):
                     break
+                if status == 1:
+                    raise NightError(f"The night {slot} failed: see {self._settings.nights_dir / slot}.")
                 self._say(f"the night ended with status {status}; it goes on where it was")
                 await asyncio.sleep(16.0 if status < 0 else 2.0)  # a killed night's lease lasts 15 s
             else:

@@ -16,7 +16,6 @@ from infra.settings import (
     Settings,
     TrainerSettings,
     child_environment,
-    is_loopback,
     load,
 )
 
@@ -152,15 +151,6 @@ def test_equal_ports_and_high_ranks_are_refused_in_code_too() -> None:
         Settings(agent=AgentSettings(port=8000))
     with pytest.raises(ValueError, match="max_rank"):
         Settings(trainer=TrainerSettings(rank=32))
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [("127.0.0.1", True), ("127.1.2.3", True), ("localhost", True), ("::1", True), ("0.0.0.0", False),
-     ("192.168.1.4", False), ("::", False), ("example.org", False), ("127.0.0.1.evil.example", False)],
-)  # fmt: skip
-def test_loopback(host: str, expected: bool) -> None:
-    assert is_loopback(host) is expected
 
 
 def test_a_child_gets_our_environment_and_more() -> None:

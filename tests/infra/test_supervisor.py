@@ -15,11 +15,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from infra.addresses import is_here
 from infra.dashboard.rooms import Health, Probe, ask
 from infra.errors import ProcessError
 from infra.process import LOG_LIMIT, Folders, Process, Running, end_leftovers, holder
 from infra.settings import EngineSettings, Settings, child_environment
-from infra.supervisor import LONGEST_DELAY_S, Supervisor, delay_s, is_here, processes
+from infra.supervisor import LONGEST_DELAY_S, Supervisor, delay_s, processes
 from infra.watchdog import left
 
 # Serves /readyz on a port; says in a file when it was asked to end.
@@ -50,6 +51,7 @@ import sys
 from pathlib import Path
 from infra.dashboard.rooms import Probe
 from infra.process import Process
+from infra.addresses import is_here
 from infra.supervisor import Supervisor
 data, port, *command = sys.argv[1:]
 with Supervisor([Process("pair", tuple(command), Probe("127.0.0.1", int(port)))], Path(data)) as supervisor:

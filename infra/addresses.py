@@ -1,0 +1,26 @@
+"""Host addresses: which mean this machine, and how they stand in a URL."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+import psutil
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host can only mean this machine. `127.0.0.1.evil.example` begins right and is not."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_here(host: str) -> bool:
+    """Whether an address is one of this machine's."""
+    own = {address.address for addresses in psutil.net_if_addrs().values() for address in addresses}
+    return is_loopback(host) or host in own | {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+
+def url(host: str, port: int) -> str:
+    """The URL of what listens there; an IPv6 address gets its brackets."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,21 @@
+"""Which addresses mean this machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.addresses import is_loopback, url
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("127.0.0.1", True), ("127.1.2.3", True), ("localhost", True), ("::1", True), ("0.0.0.0", False),
+     ("192.168.1.4", False), ("::", False), ("example.org", False), ("127.0.0.1.evil.example", False)],
+)  # fmt: skip
+def test_loopback(host: str, expected: bool) -> None:
+    assert is_loopback(host) is expected
+
+
+def test_an_ipv6_address_gets_brackets_in_a_url() -> None:
+    assert url("::1", 8080) == "http://[::1]:8080"
+    assert url("127.0.0.1", 80) == "http://127.0.0.1:80"
