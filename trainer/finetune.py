@@ -18,13 +18,18 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from pydantic import BaseModel, ConfigDict
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
+from infra.processor import computes_bfloat16, features
 from trainer.base_model import hash_of
 
 logger = logging.getLogger(__name__)
+
+# The label of a token that is not learned from, as in all of PyTorch.
+IGNORED = -100
 
 
 class Order(BaseModel):
@@ -71,8 +76,8 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
         raise ValueError(
             f"A row has {max(lengths)} tokens, more than {order.max_length}: filter rows before training."
         )
-    trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(order.base, dtype=torch.float32),
+    trainer = CompletionTrainer(
+        model=AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype()),
         args=_arguments(order, len(rows), folder),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
@@ -103,6 +108,12 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
     )
 
 
+def _dtype() -> torch.dtype:
+    """The frozen base model's number format; the adapter itself is always learned in float32."""
+    fast = torch.cuda.is_available() or computes_bfloat16(features())
+    return torch.bfloat16 if fast else torch.float32
+
+
 def _length(tokenizer: Any, row: dict[str, Any]) -> int:  # tokenizers share no typed base class
     return len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False))
 
@@ -120,6 +131,7 @@ def _arguments(order: Order, rows: int, folder: Path) -> SFTConfig:
         completion_only_loss=True,
         train_sampling_strategy="group_by_length",  # rows of like length share a step: less padding
         gradient_checkpointing=False,  # the model is small: recomputing would cost a third of the time
+        bf16=False,  # the model's own format counts, not a wrapper around it
         use_cpu=not torch.cuda.is_available(),
         logging_steps=1,
         save_strategy="no",
@@ -128,6 +140,29 @@ def _arguments(order: Order, rows: int, folder: Path) -> SFTConfig:
         seed=order.seed,
         data_seed=order.seed,
     )
+
+
+class CompletionTrainer(SFTTrainer):
+    """TRL's trainer with logits for the completions alone.
+
+    TRL goes over the whole vocabulary at every position of the prompt too, only to weigh them with zero: with
+    prompts ten times longer than answers that was three fifths of the time.
+    """
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        """Cross-entropy of the completions' tokens, summed and divided by their number in the step."""
+        assert not return_outputs, "evaluation goes through the engine"
+        inner = self.accelerator.unwrap_model(model).get_base_model()
+        hidden_B_T_H = inner.get_decoder()(
+            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
+        ).last_hidden_state
+        targets_B_T = inputs["labels"][:, 1:]
+        said_B_T = targets_B_T != IGNORED
+        logits_N_V = inner.get_output_embeddings()(hidden_B_T_H[:, :-1][said_B_T])
+        loss = cross_entropy(logits_N_V.float(), targets_B_T[said_B_T], reduction="sum")
+        return loss / (said_B_T.sum() if num_items_in_batch is None else num_items_in_batch)
 
 
 class Progress(TrainerCallback):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from infra import engine_process
-from infra.engine_process import Machine, arguments, dtype, environment, features, modules
+from infra.engine_process import Machine, arguments, dtype, environment, modules
 from infra.errors import ProcessError
 from infra.registry import Registry
 from infra.settings import EngineSettings, Settings, TrainerSettings
@@ -84,14 +84,6 @@ def test_the_allocator_is_used_where_it_is() -> None:
 )
 def test_the_number_format_fits_the_processor(wanted: str, machine: Machine, expected: str) -> None:
     assert dtype(wanted, machine) == expected
-
-
-def test_the_processors_features_are_read() -> None:
-    assert features(["processor : 0", "flags\t\t: fpu avx2 amx_bf16", "flags : other"]) == {
-        "fpu", "avx2", "amx_bf16",
-    }  # fmt: skip
-    assert features(["Features\t: fp asimd bf16"]) == {"fp", "asimd", "bf16"}
-    assert features([]) == frozenset()
 
 
 def test_only_the_layers_that_adapters_have_are_wrapped(settings: Settings, tmp_path: Path) -> None:
