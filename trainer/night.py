@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from statistics import fmean
 
 from infra.engine import BASE, Sampling
 from infra.events import NightChanged
@@ -154,9 +155,12 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) 
     """Every gate's verdict, and the night's: the worst of them."""
     trainer = work.settings.trainer
     pairs = evaluation.pairs(cases)
-    rises = [
-        (case.collection, after - before) for case, before, after in evaluation.rewards(cases, work.reward)
-    ]
+    rewarded = list(evaluation.rewards(cases, work.reward))
+    rises = [(case.collection, after - before) for case, before, after in rewarded]
+    rewards = {
+        "stable": fmean(before for _, before, _ in rewarded),
+        "candidate": fmean(after for _, _, after in rewarded),
+    }
     judged = (
         gates.better(pairs, trainer.min_cases, trainer.alpha, trainer.seed),
         gates.rewarded(rises, trainer.min_cases, trainer.alpha, trainer.seed),
@@ -165,7 +169,8 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) 
     )
     verdict = gates.verdict(judged)
     against = [gate.claim for gate in judged if gate.verdict is not Verdict.PASS]
-    return Gated(gates=judged, verdict=verdict, reason=f"Not shown: {against[0]}" if against else "")
+    reason = f"Not shown: {against[0]}" if against else ""
+    return Gated(gates=judged, rewards=rewards, verdict=verdict, reason=reason)
 
 
 async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gated) -> Deployed:

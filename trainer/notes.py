@@ -130,9 +130,13 @@ class Evaluation(Note):
 
 
 class Gated(Note):
-    """Every gate, the night's verdict, and why in a sentence when it did not pass."""
+    """Every gate, the night's verdict, and why in a sentence when it did not pass.
+
+    `rewards` is the mean selecting reward of stable's and of the candidate's answers.
+    """
 
     gates: tuple[Gate, ...]
+    rewards: dict[str, float]
     verdict: Verdict
     reason: str
 

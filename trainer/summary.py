@@ -134,11 +134,15 @@ class Summary:
         return origin
 
     def _rewards(self) -> dict[str, Any]:
-        scored, curated = self._get(Scored), self._get(Curated)
+        scored, curated, gated = self._get(Scored), self._get(Curated), self._get(Gated)
         if not scored or not curated:
             return {}
         return {
-            "reward": {"all_samples": scored.mean(), "chosen": curated.mean()},
+            "reward": {
+                "all_samples": scored.mean(),
+                "chosen": curated.mean(),
+                **(gated.rewards if gated else {}),
+            },
             "reward_model": {"name": scored.model, "version": scored.version},
         }
 

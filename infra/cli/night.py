@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as jsonlib
+import subprocess
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +12,7 @@ from rich.console import Group
 
 from infra.cli.context import Json, config_of, pairs, say, table
 from infra.cli.record import query
-from infra.cli.rooms import run_module
+from infra.cli.rooms import finish
 from infra.errors import NotFound
 
 _COLUMNS = ("night", "started_at", "state", "stage", "verdict", "adapter", "seconds", "reason")
@@ -30,9 +32,17 @@ def run(
     json: Json = False,
 ) -> None:
     """Run one night now. Exits 3 when a gate said no, or there was not enough data."""
-    # The trainer's result is one line of JSON already; its progress goes to standard error.
-    arguments = ["--slot", slot] if slot else []
-    raise typer.Exit(run_module(config_of(context), "trainer", "night", *arguments))
+    config = config_of(context)
+    command = [sys.executable, "-m", "trainer", "night", *(["--slot", slot] if slot else [])]
+    # Its result is one short line on standard output, its progress goes to standard error.
+    with subprocess.Popen(command, env=config.environment(), stdout=subprocess.PIPE, text=True) as process:
+        code = finish(process)
+        assert process.stdout
+        result = process.stdout.read().strip()
+    if result:
+        value = jsonlib.loads(result)
+        say(value, pairs(value), json=json)
+    raise typer.Exit(code)
 
 
 def list_(
@@ -47,22 +57,26 @@ def list_(
 
 def show(
     context: typer.Context,
-    night: Annotated[str, typer.Argument(help="The night's name, as `night list` shows it.")],
+    night: Annotated[str, typer.Argument(help="Its name, as `night list` shows it; default: the last.")] = "",
     json: Json = False,
 ) -> None:
-    """Show one night: its stages, and both models on each suite."""
+    """Show one night: its report, its stages, and both models on each suite."""
     settings = config_of(context).settings()
-    found = query(settings, "night", night=night)
+    found = query(settings, "night", night=night) if night else query(settings, "nights", limit=1)
+    if not found and not night:
+        raise NotFound("The record holds no night yet: `nightshift night run` runs one.")
     if not found:
         raise NotFound(f"The record holds no night {night!r}: `nightshift night list` shows them all.")
-    stages = query(settings, "stages", night=night)
-    suites = query(settings, "evaluations", night=night)
+    name = found[0]["night"]
+    stages = query(settings, "stages", night=name)
+    suites = query(settings, "evaluations", night=name)
     value = {
         **_read(found[0]),
         "stages": [_read(stage) for stage in stages],
         "suites": suites,
     }
     shown = Group(
+        *value["manifest"].get("report", []),
         pairs({name: value[name] for name in _COLUMNS if name in value}),
         table(("stage", "seconds", "reason"), ((s["stage"], s["seconds"], s["reason"]) for s in stages)),
         table(

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -97,12 +97,17 @@ def run_module(config: Config, module: str, *arguments: str) -> int:
     """Runs `python -m module` to its end and gives its exit code; Ctrl-C is that program's to act on."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, env=config.environment()) as process:
-        while True:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                continue
-            return code if code >= 0 else 1
+        return finish(process)
+
+
+def finish(process: subprocess.Popen[Any]) -> int:
+    """Waits for a program through every Ctrl-C, and gives its exit code; 1 where a signal ended it."""
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            continue
+        return code if code >= 0 else 1
 
 
 def _room(module: str) -> Callable[[typer.Context], None]:

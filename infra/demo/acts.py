@@ -120,7 +120,14 @@ class Acts:
             return
         bad = broken(adapters[0], registry, self._settings.data / "demo" / "broken", self._seed)
         async with self._act("drill", f"The drill: a broken adapter {bad.name} goes on canary"):
-            self._append(DeploymentChanged(action="canary", adapter=bad.name, share=0.5, actor="drill"))
+            start = DeploymentChanged(
+                action="canary",
+                adapter=bad.name,
+                share=0.5,
+                actor="drill",
+                reason="The adapter is broken on purpose.",
+            )
+            self._append(start)
             await self._until_decided(bad.name, questions[:DRILL_QUESTIONS])
             self._program.drill = self._drilled(bad.name)
             self._say(str(self._decision(bad.name)["reason"]))

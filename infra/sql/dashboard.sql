@@ -98,43 +98,12 @@ FROM said LEFT JOIN thumbs USING (response_id) LEFT JOIN signs USING (response_i
 ORDER BY said."at", said.event_id;
 
 -- name: nights
--- The newest $limit nights, newest first: begin, end, latest state and stage, verdict, seconds, manifest.
-SELECT
-    night,
-    min("at") AS started_at,
-    max("at") FILTER (state = 'ended') AS ended_at,
-    arg_max(slot, ("at", event_id)) AS slot,
-    CASE WHEN bool_or(state = 'ended') THEN 'ended' ELSE 'running' END AS state,
-    arg_max(stage, ("at", event_id)) FILTER (stage <> '') AS stage,
-    coalesce(arg_max(verdict, ("at", event_id)) FILTER (state = 'ended'), '') AS verdict,
-    coalesce(arg_max(adapter, ("at", event_id)) FILTER (adapter <> ''), '') AS adapter,
-    coalesce(arg_max(reason, ("at", event_id)) FILTER (state = 'ended'), '') AS reason,
-    coalesce(arg_max(seconds, ("at", event_id)) FILTER (state = 'ended'),
-        sum(seconds) FILTER (state = 'stage'), 0) AS seconds,
-    coalesce(arg_max(manifest, ("at", event_id)) FILTER (state = 'ended'), '{}') AS manifest
-FROM nights
-GROUP BY night
-ORDER BY started_at DESC, night DESC
-LIMIT $limit;
+-- The newest $limit nights as they stand now, newest first.
+SELECT * FROM night_states ORDER BY started_at DESC, night DESC LIMIT $limit;
 
 -- name: night
--- One night, in the columns of `nights`; no row when it is unknown.
-SELECT
-    night,
-    min("at") AS started_at,
-    max("at") FILTER (state = 'ended') AS ended_at,
-    arg_max(slot, ("at", event_id)) AS slot,
-    CASE WHEN bool_or(state = 'ended') THEN 'ended' ELSE 'running' END AS state,
-    arg_max(stage, ("at", event_id)) FILTER (stage <> '') AS stage,
-    coalesce(arg_max(verdict, ("at", event_id)) FILTER (state = 'ended'), '') AS verdict,
-    coalesce(arg_max(adapter, ("at", event_id)) FILTER (adapter <> ''), '') AS adapter,
-    coalesce(arg_max(reason, ("at", event_id)) FILTER (state = 'ended'), '') AS reason,
-    coalesce(arg_max(seconds, ("at", event_id)) FILTER (state = 'ended'),
-        sum(seconds) FILTER (state = 'stage'), 0) AS seconds,
-    coalesce(arg_max(manifest, ("at", event_id)) FILTER (state = 'ended'), '{}') AS manifest
-FROM nights
-WHERE night = $night
-GROUP BY night;
+-- One night as it stands now; no row when it is unknown.
+SELECT * FROM night_states WHERE night = $night;
 
 -- name: stages
 -- The stages of a night in the order they were finished, with their seconds and what they measured.

@@ -80,7 +80,7 @@ def test_starting_costs_no_heavy_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["night", "show"], ["keys", "create"], ["up", "--nonsense"]])
+@pytest.mark.parametrize("words", [["nonsense"], ["night", "show", "a", "b"], ["keys", "create"], ["up", "--nonsense"]])
 def test_wrong_usage_exits_with_2(cli: Cli, words: list[str]) -> None:
     done = cli(*words)
     assert done.returncode == 2
@@ -124,6 +124,7 @@ def test_nights_of_an_empty_record(cli: Cli, settings: Settings) -> None:
     done = cli("night", "show", "20260101T0200Z")
     assert done.returncode == 1
     assert "20260101T0200Z" in done.stderr
+    assert "holds no night yet" in cli("night", "show").stderr
 
 
 def test_promote_and_roll_back(cli: Cli, settings: Settings, tmp_path: Path) -> None:

@@ -62,3 +62,21 @@ CREATE TABLE offsets (
 CREATE TABLE schema_version (
     "at" TIMESTAMPTZ, version INTEGER, name VARCHAR
 );
+
+-- Each night as it stands now: begin, end, latest state and stage, verdict, seconds, manifest.
+CREATE VIEW night_states AS
+SELECT
+    night,
+    min("at") AS started_at,
+    max("at") FILTER (state = 'ended') AS ended_at,
+    arg_max(slot, ("at", event_id)) AS slot,
+    CASE WHEN bool_or(state = 'ended') THEN 'ended' ELSE 'running' END AS state,
+    arg_max(stage, ("at", event_id)) FILTER (stage <> '') AS stage,
+    coalesce(arg_max(verdict, ("at", event_id)) FILTER (state = 'ended'), '') AS verdict,
+    coalesce(arg_max(adapter, ("at", event_id)) FILTER (adapter <> ''), '') AS adapter,
+    coalesce(arg_max(reason, ("at", event_id)) FILTER (state = 'ended'), '') AS reason,
+    coalesce(arg_max(seconds, ("at", event_id)) FILTER (state = 'ended'),
+        sum(seconds) FILTER (state = 'stage'), 0) AS seconds,
+    coalesce(arg_max(manifest, ("at", event_id)) FILTER (state = 'ended'), '{}') AS manifest
+FROM nights
+GROUP BY night;
