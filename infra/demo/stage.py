@@ -20,8 +20,8 @@ class Sizes:
     """How much is played. These end in under a quarter of an hour on two cores; the diary has ten runs."""
 
     learn: int = 150  # questions asked by day
-    held_out: int = 180  # cases of the suite
-    samples: int = 8  # completions for each question
+    held_out: int = 120  # cases of the suite
+    samples: int = 6  # completions for each question
     min_rows: int = 30  # fewer chosen rows move a 135M model too little for the suite to see
     min_cases: int = 100  # fewer cases cannot show a gain of a few points
 
