@@ -80,7 +80,9 @@ def test_starting_costs_no_heavy_import() -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("words", [["nonsense"], ["night", "show", "a", "b"], ["keys", "create"], ["up", "--nonsense"]])
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["night", "show", "a", "b"], ["keys", "create"], ["up", "--nonsense"]]
+)
 def test_wrong_usage_exits_with_2(cli: Cli, words: list[str]) -> None:
     done = cli(*words)
     assert done.returncode == 2
