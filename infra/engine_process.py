@@ -14,7 +14,7 @@ from pathlib import Path
 
 from infra import processor
 from infra.engine import BASE
-from infra.engine_mask import PLUGIN
+from infra.engine_lora import PLUGIN
 from infra.errors import NightshiftError, ProcessError
 from infra.registry import Registry
 from infra.settings import Settings, child_environment, load

@@ -68,6 +68,8 @@ def _serve(settings: Settings) -> int:
 
 
 def _night(settings: Settings, slot: str) -> int:
+    # Ends as Ctrl-C does: what the night has started, fine-tuning above all, is ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     slot = slot or slot_name(datetime.now(UTC))
     runs = Runs(settings.nights_dir / "runs.sqlite")
     claim = runs.claim(slot, f"{socket.gethostname()}:{os.getpid()}", time.time())

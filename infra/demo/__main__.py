@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -56,6 +57,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON alone")
     chosen = parser.parse_args(arguments)
     console = Console(stderr=chosen.json, highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as with Ctrl-C
     try:
         settings = load(chosen.config)
         program = asyncio.run(play(settings, chosen.seed, console))

@@ -234,9 +234,14 @@ class Acts:
             env=child_environment(NIGHTSHIFT_CONFIG=str(self._service.file)),
         )
         assert process.stderr
-        async for line in process.stderr:
-            self._say(_message(line.decode(errors="replace")))
-        return await process.wait()
+        try:
+            async for line in process.stderr:
+                self._say(_message(line.decode(errors="replace")))
+            return await process.wait()
+        finally:
+            if process.returncode is None:
+                process.terminate()
+                await process.wait()
 
     async def _manifest(self, slot: str) -> dict[str, Any]:
         """The night's manifest once the record holds it."""

@@ -63,7 +63,7 @@ def test_nothing_is_fetched_or_reported() -> None:
         variables = environment(machine)
         assert variables["HF_HUB_OFFLINE"] == variables["TRANSFORMERS_OFFLINE"] == "1"
         assert variables["VLLM_NO_USAGE_STATS"] == variables["DO_NOT_TRACK"] == "1"
-        assert variables["VLLM_PLUGINS"] == "nightshift_mask"
+        assert variables["VLLM_PLUGINS"] == "nightshift_lora"
 
 
 def test_the_allocator_is_used_where_it_is() -> None:
