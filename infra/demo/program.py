@@ -78,10 +78,16 @@ def _rows(program: Program) -> list[tuple[str, str]]:
             f"{customers.get('lost', 0)} lost from the record",
         )
     )
-    times = ", ".join(f"{name} {seconds:.0f}" for name, seconds in program.seconds.items())
-    rows.append(("Seconds", times))
+    stages = {name: seconds for name, seconds in program.seconds.items() if name.startswith("night ")}
+    acts = {name: seconds for name, seconds in program.seconds.items() if name not in stages}
+    rows.append(("Seconds", _times(acts)))
+    rows.append(("  of the night", _times({name.removeprefix("night "): s for name, s in stages.items()})))
     rows.append(("Tokens", ", ".join(f"{name} {count}" for name, count in program.tokens.items())))
     return rows
+
+
+def _times(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.0f}" for name, value in seconds.items() if value >= 0.5)
 
 
 def _rate(rate: dict[str, float]) -> str:
