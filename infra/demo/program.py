@@ -104,7 +104,7 @@ def _gate(gate: dict[str, Any]) -> str:
 def _drill(drill: dict[str, Any]) -> str:
     if not drill.get("rolled_back"):
         return f"a broken adapter was NOT caught within {drill.get('answers', 0)} of its answers"
-    return (
-        f"a broken adapter was noticed after {drill['answers']} of its answers ({drill['detect_s']:.1f} s); "
-        f"its last answer began {drill['roll_back_s']:.2f} s after the verdict"
-    )
+    late = drill["roll_back_s"]
+    last = f"its last one began {late:.2f} s after the verdict" if late else "none began after the verdict"
+    noticed = f"noticed after {drill['answers']} of its answers ({drill['detect_s']:.1f} s)"
+    return f"a broken adapter was {noticed}; {last}"
