@@ -118,7 +118,8 @@ class TrainerSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     epochs: Annotated[int, Field(ge=1)] = 2
     rows_per_step: Annotated[int, Field(ge=1)] = 8
-    # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU.
+    # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
+    # them when it starts, so restart it after a change.
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     # Folder of suites (JSONL) that gates use besides the built-in ones; empty for none.
     suites: str = ""

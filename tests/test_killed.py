@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
 SMALL = Sizes(learn=60, held_out=12, samples=4, min_rows=1, min_cases=10)
 SEED = 1
-DEADLINE_S = 180.0
+DEADLINE_S = 400.0
 
 
 class Killer:
