@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 _DATA = Path(__file__).parent / "data"
@@ -61,7 +62,11 @@ def questions() -> list[Question]:
 
 
 def cast(seed: int, learn: int, held_out: int) -> Cast:
-    """Deals the businesses out by `seed`: at least `learn` and `held_out` questions for those two parts."""
+    """Deals the businesses out by `seed`: `learn` and `held_out` questions for those two parts.
+
+    Both take a few questions of each of their businesses: a night learns more from many, and gates resample
+    businesses, so that with few of them their intervals would be too narrow.
+    """
     rng = random.Random(seed)
     asked: dict[str, list[Question]] = {}
     for question in questions():
@@ -71,22 +76,15 @@ def cast(seed: int, learn: int, held_out: int) -> Cast:
     kept = [business.collection for business in known if business.held_out]
     rng.shuffle(to_learn)
     rng.shuffle(kept)
-    learning, rest = _deal(to_learn, asked, learn)
-    judging, _ = _deal(kept, asked, held_out)
-    live = [question for name in rest for question in asked[name]]
+    half = len(to_learn) // 2
+    learning = _spread([rng.sample(asked[name], len(asked[name])) for name in to_learn[:half]], learn)
+    judging = _spread([rng.sample(asked[name], len(asked[name])) for name in kept], held_out)
+    live = [question for name in to_learn[half:] for question in asked[name]]
     rng.shuffle(live)
     return Cast(tuple(learning), tuple(judging), tuple(live), tuple(known))
 
 
-def _deal(
-    names: Iterable[str], asked: dict[str, list[Question]], wanted: int
-) -> tuple[list[Question], list[str]]:
-    """Whole businesses until `wanted` questions are there (then cut to it), and the businesses left over."""
-    dealt: list[Question] = []
-    rest: list[str] = []
-    for name in names:
-        if len(dealt) < wanted:
-            dealt += asked[name]
-        else:
-            rest.append(name)
-    return dealt[:wanted], rest
+def _spread(hands: Sequence[Sequence[Question]], wanted: int) -> list[Question]:
+    """One question from each hand in turn, until `wanted` are there."""
+    rounds = zip_longest(*hands)
+    return [question for one in rounds for question in one if question is not None][:wanted]

@@ -19,7 +19,7 @@ from infra.settings import Settings, child_environment, load
 class Sizes:
     """How much is played. These end in under a quarter of an hour on two cores; the diary has ten runs."""
 
-    learn: int = 150  # questions asked by day
+    learn: int = 200  # questions asked by day
     held_out: int = 120  # cases of the suite
     samples: int = 6  # completions for each question
     min_rows: int = 30  # fewer chosen rows move a 135M model too little for the suite to see

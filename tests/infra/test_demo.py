@@ -44,6 +44,7 @@ def test_no_business_plays_two_parts(seed: int) -> None:
     assert (len(dealt.learn), len(dealt.held_out)) == (sizes.learn, sizes.held_out)
     parts = [{question.collection for question in part} for part in (dealt.learn, dealt.held_out, dealt.live)]
     assert sum(map(len, parts)) == len(set.union(*parts))
+    assert len(parts[1]) == 20  # gates resample businesses: few would make their intervals too narrow
     assert len(dealt.live) >= 300  # the drill's
 
 
