@@ -17,7 +17,7 @@ from infra.settings import Settings, child_environment, load
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is played. These end in under a quarter of an hour on two cores; the diary has ten runs."""
+    """How much is played. These end in under a quarter of an hour on two cores; see the diary."""
 
     learn: int = 200  # questions asked by day
     held_out: int = 120  # cases of the suite
