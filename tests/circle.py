@@ -70,7 +70,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 @dataclass
 class Circle:
-    """`parts` are the questions, by the part they play; `finetune` is the night's command for training."""
+    """`parts` are the questions, by the part they play."""
 
     parts: Cast
     settings: Settings

@@ -6,8 +6,7 @@ import asyncio
 import io
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import psutil
@@ -70,8 +69,7 @@ class Killer:
             return False
         return ours and all(word in line for word in words)
 
-    async def _until(self, holds: object) -> None:
-        assert callable(holds)
+    async def _until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE_S):
             while not holds():
                 await asyncio.sleep(0.1)
@@ -94,7 +92,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_whatever_is_killed_the_demo_ends_and_nothing_is_lost(
-    service: Service, parts: Cast, session: aiohttp.ClientSession, tmp_path: Path
+    service: Service, parts: Cast, session: aiohttp.ClientSession
 ) -> None:
     program, said = Program(seed=SEED), io.StringIO()
     acts = Acts(service, session, program, Console(file=said), SEED)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
+
 import pytest
 
-from infra.addresses import is_loopback, url
+from infra.addresses import is_here, is_loopback, url
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,13 @@ from infra.addresses import is_loopback, url
 )  # fmt: skip
 def test_loopback(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_this_machines_own_addresses_are_here() -> None:
+    assert is_here("127.0.0.1")
+    assert not is_here("192.0.2.1")
+    with suppress(OSError):
+        assert is_here(socket.gethostbyname(socket.gethostname()))
 
 
 def test_an_ipv6_address_gets_brackets_in_a_url() -> None:

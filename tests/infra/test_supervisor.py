@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.addresses import is_here
 from infra.dashboard.rooms import Health, Probe, ask
 from infra.errors import ProcessError
 from infra.process import LOG_LIMIT, Folders, Process, Running, end_leftovers, holder
@@ -51,7 +50,6 @@ import sys
 from pathlib import Path
 from infra.dashboard.rooms import Probe
 from infra.process import Process
-from infra.addresses import is_here
 from infra.supervisor import Supervisor
 data, port, *command = sys.argv[1:]
 with Supervisor([Process("pair", tuple(command), Probe("127.0.0.1", int(port)))], Path(data)) as supervisor:
@@ -297,6 +295,3 @@ def test_rooms_are_started_as_a_deployment_does(settings: Settings) -> None:
 def test_an_engine_elsewhere_is_not_started(settings: Settings) -> None:
     remote = settings.model_copy(update={"engine": EngineSettings(host="192.0.2.1")})
     assert "engine" not in [room.name for room in processes(remote)]
-    assert is_here("127.0.0.1")
-    with suppress(OSError):
-        assert is_here(socket.gethostbyname(socket.gethostname()))
