@@ -172,6 +172,7 @@ async def _train(command: Sequence[str], folder: Path) -> None:
         finally:
             if process.returncode is None:
                 process.kill()
+                await process.wait()
         if status == 0:
             return
         logger.warning("fine-tuning ended with status %d, try %d of %d", status, attempt, TRIES)

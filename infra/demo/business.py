@@ -11,6 +11,9 @@ from pathlib import Path
 
 _DATA = Path(__file__).parent / "data"
 
+# Businesses to learn from. The others ask while the canary is on, which may need 500 answers to decide.
+_TO_LEARN_FROM = 14
+
 
 @dataclass(frozen=True, slots=True)
 class Business:
@@ -76,10 +79,9 @@ def cast(seed: int, learn: int, held_out: int) -> Cast:
     kept = [business.collection for business in known if business.held_out]
     rng.shuffle(to_learn)
     rng.shuffle(kept)
-    half = len(to_learn) // 2
-    learning = _spread([rng.sample(asked[name], len(asked[name])) for name in to_learn[:half]], learn)
+    learning = _spread([rng.sample(asked[name], len(asked[name])) for name in to_learn[:_TO_LEARN_FROM]], learn)
     judging = _spread([rng.sample(asked[name], len(asked[name])) for name in kept], held_out)
-    live = [question for name in to_learn[half:] for question in asked[name]]
+    live = [question for name in to_learn[_TO_LEARN_FROM:] for question in asked[name]]
     rng.shuffle(live)
     return Cast(tuple(learning), tuple(judging), tuple(live), tuple(known))
 

@@ -45,7 +45,7 @@ def test_no_business_plays_two_parts(seed: int) -> None:
     parts = [{question.collection for question in part} for part in (dealt.learn, dealt.held_out, dealt.live)]
     assert sum(map(len, parts)) == len(set.union(*parts))
     assert len(parts[1]) == 20  # gates resample businesses: few would make their intervals too narrow
-    assert len(dealt.live) >= 300  # the drill's
+    assert len(dealt.live) >= 500  # so that a canary ends
 
 
 def test_another_seed_deals_anew_and_the_same_one_does_not() -> None:
