@@ -153,14 +153,21 @@ sys.stdin.readline()
 """
 
 
-def start(settings: Settings) -> subprocess.Popen[bytes]:
+@contextmanager
+def started(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """A collector as a process of its own, which does not outlive its test."""
     environment = child_environment(
         NIGHTSHIFT_DATA=str(settings.data),
         NIGHTSHIFT_COLLECTOR__PORT=str(settings.collector.port),
         NIGHTSHIFT_COLLECTOR__BATCH="100",
         NIGHTSHIFT_COLLECTOR__INTERVAL_S="0.05",
     )
-    return subprocess.Popen([sys.executable, "-m", "collector"], env=environment, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", "collector"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def recorded(settings: Settings) -> int:
@@ -201,20 +208,17 @@ def test_kills_lose_nothing_and_double_nothing(settings: Settings, log: LocalEve
     producer.start()
     seen = 0
     for _ in range(5):
-        process = start(settings)
-        # Killed while it is at work: it has committed something more, and more is coming.
-        wait(more_than(settings, seen), "progress")
-        process.kill()
-        process.communicate(timeout=PATIENCE_S)
+        with started(settings):  # killed while it is at work: it has committed something more
+            wait(more_than(settings, seen), "progress")
         seen = recorded(settings)
     enough.set()
     producer.join(PATIENCE_S)
     assert not producer.is_alive()
-    process = start(settings)
-    wait(lambda: recorded(settings) == len(events), "every event")
-    wait(lambda: is_up(settings), "probes")  # before that, a signal finds no handler
-    process.send_signal(signal.SIGTERM)
-    _, said_last = process.communicate(timeout=PATIENCE_S)
+    with started(settings) as process:
+        wait(lambda: recorded(settings) == len(events), "every event")
+        wait(lambda: is_up(settings), "probes")  # before that, a signal finds no handler
+        process.send_signal(signal.SIGTERM)
+        _, said_last = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, said_last.decode()
     with Lake.open(settings) as reader:
         rows = reader.query("recent_interactions", limit=1_000_000, before=None)
@@ -226,26 +230,26 @@ def test_kills_lose_nothing_and_double_nothing(settings: Settings, log: LocalEve
 def test_probes_and_a_clean_stop(settings: Settings, log: LocalEventLog) -> None:
     append(log, [said(1)])
     log.append(Topic.FEEDBACK, "k", b"{}").result(PATIENCE_S)
-    process = start(settings)
-    wait(lambda: recorded(settings) == 1, "the event")
-    base = f"http://127.0.0.1:{settings.collector.port}"
-    for path in ("/livez", "/readyz"):
-        with urllib.request.urlopen(base + path, timeout=5) as answer:
-            assert answer.status == 200
+    with started(settings) as process:
+        wait(lambda: recorded(settings) == 1, "the event")
+        base = f"http://127.0.0.1:{settings.collector.port}"
+        for path in ("/livez", "/readyz"):
+            with urllib.request.urlopen(base + path, timeout=5) as answer:
+                assert answer.status == 200
 
-    def measured() -> bool:
-        with urllib.request.urlopen(base + "/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        wanted = (
-            'nightshift_events_stored_total{table="interactions"} 1.0',
-            "nightshift_dead_letters_total 1.0",
-            'nightshift_lag{partition="0",topic="interactions"} 0.0',
-        )
-        seconds = any(line.startswith("nightshift_seconds_since_commit ") for line in lines)
-        return seconds and all(line in lines for line in wanted)
+        def measured() -> bool:
+            with urllib.request.urlopen(base + "/metrics", timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+            wanted = (
+                'nightshift_events_stored_total{table="interactions"} 1.0',
+                "nightshift_dead_letters_total 1.0",
+                'nightshift_lag{partition="0",topic="interactions"} 0.0',
+            )
+            seconds = any(line.startswith("nightshift_seconds_since_commit ") for line in lines)
+            return seconds and all(line in lines for line in wanted)
 
-    wait(measured, "metrics")
-    process.send_signal(signal.SIGTERM)
-    _, lines = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0
-    assert b"question" not in lines
+        wait(measured, "metrics")
+        process.send_signal(signal.SIGTERM)
+        _, lines = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert b"question" not in lines
