@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -77,6 +77,30 @@ class EngineSettings(Section):
     @property
     def url(self) -> str:
         return url(self.host, self.port)
+
+
+class KafkaSettings(Section):
+    # Brokers to begin with, as "host:9092,host:9092". Empty: the event log lies on this machine alone.
+    bootstrap: str = ""
+    # Begins the name of every topic and group, for a cluster that others use too.
+    prefix: str = "nightshift."
+    # For topics that are created here: partitions of the chat topics bound how many collectors share them.
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 6
+    # Copies of each partition; 3 on a cluster.
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+    # Days that chat events stay on the broker. The record keeps them; the log is there to build it anew.
+    retention_days: Annotated[float, Field(gt=0)] = 90.0
+    # How to talk to the brokers. Passwords are best set by NIGHTSHIFT_KAFKA__PASSWORD.
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    # With SSL: the authority that signed the brokers' certificates, and this client's own, as PEM files.
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    key_password: SecretStr = SecretStr("")
+    # With SASL: how to log in, and as whom.
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: SecretStr = SecretStr("")
 
 
 class LakeSettings(Section):
@@ -188,6 +212,7 @@ class Settings(_Sources):
     models: Path = Path("models")
     agent: AgentSettings = AgentSettings()
     engine: EngineSettings = EngineSettings()
+    kafka: KafkaSettings = KafkaSettings()
     lake: LakeSettings = LakeSettings()
     collector: CollectorSettings = CollectorSettings()
     trainer: TrainerSettings = TrainerSettings()

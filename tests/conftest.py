@@ -1,9 +1,10 @@
-"""What tests of every room share: settings in a folder of their own, on ports that are free now."""
+"""What tests of every room share: settings in a folder of their own, free ports, and real brokers."""
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -17,20 +18,44 @@ from infra.settings import (
     Settings,
     TrainerSettings,
 )
+from tests import brokers
+
+
+def find_ports(count: int) -> list[int]:
+    """So many different ports of loopback that nothing listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
 
 
 @pytest.fixture
 def free_ports() -> Callable[[int], list[int]]:
     """Gives so many different ports of loopback that nothing listens on."""
+    return find_ports
 
-    def find(count: int) -> list[int]:
-        with ExitStack() as held:
-            sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-            for one in sockets:
-                one.bind(("127.0.0.1", 0))
-            return [int(one.getsockname()[1]) for one in sockets]
 
-    return find
+@pytest.fixture(scope="session")
+def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """The address of the broker "apache" or "tansu", started once, when the first test asks for it."""
+    addresses: dict[str, str] = {}
+    with ExitStack() as running:
+
+        def address(kind: str) -> str:
+            if kind == "apache" and (why := brokers.missing_apache()):
+                pytest.skip(f"no Apache Kafka: {why}")
+            if kind not in addresses:
+                folder = tmp_path_factory.mktemp(kind)
+                if kind == "tansu":
+                    addresses[kind] = running.enter_context(brokers.tansu(folder, *find_ports(1))).bootstrap
+                else:
+                    addresses[kind] = os.environ.get("KAFKA_BOOTSTRAP") or (
+                        running.enter_context(brokers.apache(folder, *find_ports(2))).bootstrap
+                    )
+            return addresses[kind]
+
+        yield address
 
 
 @pytest.fixture

@@ -1,30 +1,41 @@
-"""What every event log must do. An implementation joins by a factory in `LOGS`."""
+"""What every event log must do: the local one, and Kafka's on Apache Kafka and on Tansu."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
+from contextlib import closing
+from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
 
 from infra.eventlog.base import EventLog, Partition, Position, Reader, Record, from_beginning
+from infra.eventlog.kafka import KafkaEventLog
 from infra.eventlog.local import LocalEventLog
+from infra.settings import KafkaSettings
 
 DEADLINE_S = 10.0
-# Opens the log that lies under a folder; called again, it opens the same log.
-LOGS: dict[str, Callable[[Path], EventLog]] = {"local": LocalEventLog}
+# Names that no two tests share, on a broker that all tests share.
+_numbers = count(1)
 
 
-@pytest.fixture(params=sorted(LOGS))
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], EventLog]]:
+@pytest.fixture(params=["local", "apache", "tansu"])
+def opener(
+    request: pytest.FixtureRequest, tmp_path: Path, bootstrap: Callable[[str], str]
+) -> Iterator[Callable[[], EventLog]]:
+    """Opens a log; called again, it opens the same one."""
     opened: list[EventLog] = []
+    kafka = KafkaSettings()
+    if request.param != "local":
+        prefix = f"t{os.getpid()}-{next(_numbers)}."
+        kafka = KafkaSettings(bootstrap=bootstrap(request.param), prefix=prefix, partitions=3)
 
     def open_one() -> EventLog:
-        opened.append(LOGS[request.param](tmp_path / "log"))
+        opened.append(KafkaEventLog(kafka) if kafka.bootstrap else LocalEventLog(tmp_path / "log"))
         return opened[-1]
 
     yield open_one
@@ -56,6 +67,12 @@ def values(records: Iterable[Record]) -> list[str]:
     return [record.value.decode() for record in records]
 
 
+def _fails_on_tansu(request: pytest.FixtureRequest, why: str) -> None:
+    """Marks a fault of Tansu 0.6; a release without it fails the test, so that the mark goes."""
+    if "tansu" in request.node.name:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=why))
+
+
 class TestEventLog:
     def test_gives_back_what_was_appended_in_order(self, log: EventLog) -> None:
         before = time.time()
@@ -78,7 +95,8 @@ class TestEventLog:
         log.append("chat", "ключ", value).result(DEADLINE_S)
         log.append("chat", "", b"").result(DEADLINE_S)
         reader = log.reader(["chat"], from_beginning)
-        assert [(record.key, record.value) for record in take(reader, 2)] == [("ключ", value), ("", b"")]
+        records = take(reader, 2)  # of two keys, so in no particular order
+        assert {(record.key, record.value) for record in records} == {("ключ", value), ("", b"")}
         reader.close()
 
     def test_starts_where_it_is_told(self, log: EventLog) -> None:
@@ -125,15 +143,18 @@ class TestEventLog:
         for reader in readers:
             reader.close()
 
-    def test_readers_of_a_group_share_and_take_over(self, log: EventLog) -> None:
+    def test_readers_of_a_group_share_and_take_over(
+        self, log: EventLog, request: pytest.FixtureRequest
+    ) -> None:
+        _fails_on_tansu(request, "a member that stays is given nothing of one that left")
         put(log, "chat", ["a"])
         first = log.reader(["chat"], from_beginning, group="collector")
         assert values(take(first, 1)) == ["a"]
         second = log.reader(["chat"], from_beginning, group="collector")
         got = second.poll(0.1)
         first.close()
-        assert values(got + take(second, 1 - len(got))) == ["a"]
-        second.close()
+        with closing(second):
+            assert values(got + take(second, 1 - len(got))) == ["a"]
 
     def test_a_topic_may_appear_after_its_reader(self, log: EventLog) -> None:
         reader = log.reader(["chat"], from_beginning)
@@ -156,14 +177,14 @@ class TestEventLog:
         assert seen == {"chat": [str(i) for i in range(25)], "nights": [str(i) for i in range(25)]}
         reader.close()
 
-    def test_tells_the_end_of_each_partition(self, log: EventLog) -> None:
+    def test_tells_the_end_of_each_partition(self, log: EventLog, request: pytest.FixtureRequest) -> None:
+        _fails_on_tansu(request, "it tells the end of a batch of several as if it held one")
         last = put(log, "chat", ["a", "b", "c"])[-1]
-        reader = log.reader(["chat"], from_beginning)
-        take(reader, 3)
-        assert reader.end_offsets()[last.partition] == last.offset + 1
-        more = put(log, "chat", ["d"])[-1]
-        assert reader.end_offsets()[more.partition] == more.offset + 1
-        reader.close()
+        with closing(log.reader(["chat"], from_beginning)) as reader:
+            take(reader, 3)
+            assert reader.end_offsets()[last.partition] == last.offset + 1
+            more = put(log, "chat", ["d"])[-1]
+            assert reader.end_offsets()[more.partition] == more.offset + 1
 
     def test_many_threads_append_and_each_keeps_its_order(self, log: EventLog) -> None:
         def append_all(name: str) -> list[Future[Position]]:

@@ -1,0 +1,167 @@
+"""The event log of many machines: Kafka. This file appends; `kafka_reader` reads."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+import kafka.errors
+from kafka import KafkaProducer
+
+from infra.errors import EventLogError
+from infra.eventlog import topic_file
+from infra.eventlog.base import Partition, Position, Reader, StartAt
+from infra.eventlog.kafka_client import config, create_topics, explain, full_name, unreachable
+from infra.eventlog.kafka_reader import KafkaReader
+from infra.events import Topic
+from infra.settings import KafkaSettings
+
+logger = logging.getLogger(__name__)
+
+# A broker that takes longer than this to tell who leads a topic is down.
+_BLOCK_MS = 5000
+_LARGEST_BATCH = 1000
+# As the broker's own default (message.max.bytes, which counts a few bytes of its own).
+_LARGEST_VALUE = 1_000_000
+
+
+class _Append(NamedTuple):
+    topic: str
+    key: str
+    value: bytes
+    future: Future[Position]
+
+
+class KafkaEventLog:
+    """Implements `EventLog`. An append is done when all in-sync replicas have it.
+
+    A thread of its own talks to the producer, which may block; it connects at the first append, so that a
+    room starts without a broker. The producer is idempotent: its retries are neither doubled nor reordered.
+    `delivery_s` is how long it retries before an append fails.
+    """
+
+    def __init__(self, settings: KafkaSettings, delivery_s: float = 30.0) -> None:
+        self._settings = settings
+        self._delivery_s = delivery_s
+        self._queue: SimpleQueue[_Append | None] = SimpleQueue()
+        self._producer: KafkaProducer | None = None
+        self._known: set[str] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._writer = threading.Thread(target=self._run, name="kafka-append", daemon=True)
+        self._writer.start()
+
+    def append(self, topic: str, key: str, value: bytes) -> Future[Position]:
+        """See `EventLog.append`. Cancelling the future does not take the record back."""
+        future: Future[Position] = Future()
+        future.set_running_or_notify_cancel()
+        with self._lock:
+            refusal = _refusal(topic, key, value, self._closed)
+            if not refusal:
+                self._queue.put(_Append(topic, key, value, future))
+        if refusal:
+            future.set_exception(EventLogError(refusal))
+        return future
+
+    def reader(self, topics: Sequence[str], start: StartAt, group: str | None = None) -> Reader:
+        """See `EventLog.reader`. It connects at its first use."""
+        for name in topics:
+            if refusal := topic_file.bad_name(name):
+                raise EventLogError(refusal)
+        return KafkaReader(self._settings, tuple(topics), start, group)
+
+    def close(self) -> None:
+        """Sends what still waits, then ends the thread. A second call does nothing."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
+        self._writer.join()
+
+    def _run(self) -> None:
+        while batch := self._take():
+            try:
+                for append in batch:
+                    self._send(append)
+            except EventLogError as err:
+                # All that wait fail together: none may overtake one that was refused before it.
+                for append in batch:
+                    if not append.future.done():
+                        append.future.set_exception(err)
+        if self._producer:
+            self._producer.close(timeout=self._delivery_s)
+
+    def _take(self) -> list[_Append]:
+        """Waits for one append and takes all others that wait; empty at the end."""
+        first = self._queue.get()
+        batch = [first] if first else []
+        with suppress(Empty):
+            while batch and len(batch) < _LARGEST_BATCH:
+                item = self._queue.get_nowait()
+                if item is None:
+                    self._queue.put(None)
+                    break
+                batch.append(item)
+        return batch
+
+    def _send(self, append: _Append) -> None:
+        producer = self._connect(append.topic)
+        try:
+            sent = producer.send(full_name(self._settings, append.topic), append.value, append.key.encode())
+        except kafka.errors.KafkaError as err:
+            raise unreachable(self._settings, err) from err
+        sent.add_callback(_resolve, append)
+        sent.add_errback(self._fail, append)
+
+    def _connect(self, topic: str) -> KafkaProducer:
+        """The producer, with `topic` known to exist."""
+        if topic not in self._known:
+            wanted = (*Topic, topic) if topic not in set(Topic) else tuple(Topic)
+            create_topics(self._settings, wanted)
+            self._known.update(wanted)
+        if self._producer is None:
+            try:
+                self._producer = KafkaProducer(
+                    **config(self._settings),
+                    acks="all",
+                    linger_ms=2,  # lets callers at the same moment share a request
+                    batch_size=256 * 1024,
+                    max_block_ms=_BLOCK_MS,
+                    delivery_timeout_ms=round(self._delivery_s * 1000),
+                    request_timeout_ms=min(30_000, round(self._delivery_s * 500)),
+                    allow_auto_create_topics=False,
+                    metrics_enabled=False,
+                )
+            except kafka.errors.KafkaError as err:
+                raise unreachable(self._settings, err) from err
+        return self._producer
+
+    def _fail(self, append: _Append, err: Exception) -> None:
+        if not append.future.done():
+            append.future.set_exception(
+                EventLogError(f"Kafka at {self._settings.bootstrap} did not take a record ({explain(err)}).")
+            )
+
+
+def _resolve(append: _Append, metadata: object) -> None:
+    topic, number, offset = append.topic, metadata.partition, metadata.offset  # type: ignore[attr-defined]
+    if not append.future.done():
+        append.future.set_result(Position(Partition(topic, number), offset))
+
+
+def _refusal(topic: str, key: str, value: bytes, closed: bool) -> str:
+    """Why a record cannot be taken, or nothing."""
+    if closed:
+        return f"The event log is closed: the record for topic {topic!r} came too late."
+    if len(value) > _LARGEST_VALUE:
+        return f"A record of {len(value)} bytes is above the {_LARGEST_VALUE} that topic {topic} takes."
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return f"The key {key!r} is not valid text: remove the lone surrogates."
+    return topic_file.bad_name(topic)

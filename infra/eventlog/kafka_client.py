@@ -1,0 +1,112 @@
+"""How every Kafka client of ours is configured, and the topics that must exist before one is used."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import kafka.errors
+from kafka import KafkaAdminClient
+
+from infra.errors import EventLogError
+from infra.events import Topic
+from infra.settings import KafkaSettings
+
+logger = logging.getLogger(__name__)
+
+# How long a client looks for a broker before it says that there is none.
+_CONNECT_MS = 5000
+_MS_PER_DAY = 24 * 60 * 60 * 1000
+# Read from their beginning by everyone who needs the present state, so they never expire, and in one
+# partition, so that there is one order. Keys are event ids: compaction drops a replay's doubles alone.
+_WHOLE = frozenset({Topic.DEPLOYMENTS, Topic.NIGHTS})
+
+
+def config(settings: KafkaSettings) -> dict[str, Any]:  # Any: what kafka-python takes
+    """The part of the configuration that producers, consumers and admin clients share."""
+    shared: dict[str, Any] = {
+        "bootstrap_servers": [server.strip() for server in settings.bootstrap.split(",")],
+        "bootstrap_timeout_ms": _CONNECT_MS,
+        "reconnect_backoff_max_ms": 1000,  # a broker that is back is found within a second
+        "security_protocol": settings.security,
+    }
+    if settings.security.endswith("SSL"):
+        shared |= {
+            "ssl_cafile": settings.ca_file or None,
+            "ssl_certfile": settings.certificate_file or None,
+            "ssl_keyfile": settings.key_file or None,
+            "ssl_password": settings.key_password.get_secret_value() or None,
+        }
+    if settings.security.startswith("SASL"):
+        shared |= {
+            "sasl_mechanism": settings.mechanism,
+            "sasl_plain_username": settings.username,
+            "sasl_plain_password": settings.password.get_secret_value(),
+        }
+    return shared
+
+
+def full_name(settings: KafkaSettings, topic: str) -> str:
+    """The topic's name on the broker, which other services may share."""
+    return settings.prefix + topic
+
+
+def create_topics(settings: KafkaSettings, topics: tuple[str, ...]) -> None:
+    """Creates those topics that do not exist yet; partitions and retention of the others stay as they are.
+
+    Raises:
+        EventLogError: no broker answers, or it refuses.
+    """
+    try:
+        admin = KafkaAdminClient(**config(settings))
+    except kafka.errors.KafkaError as err:
+        raise unreachable(settings, err) from err
+    try:
+        there = set(admin.list_topics())
+        missing = {
+            full_name(settings, topic): _layout(settings, topic)
+            for topic in topics
+            if full_name(settings, topic) not in there
+        }
+        if missing:
+            admin.create_topics(missing, wait_for_metadata=True)
+            logger.info("created the topics %s", ", ".join(missing))
+    except kafka.errors.TopicAlreadyExistsError:
+        pass  # another room was faster
+    except kafka.errors.KafkaError as err:
+        raise EventLogError(
+            f"Kafka at {settings.bootstrap} did not create {', '.join(topics)} ({explain(err)}): "
+            "check that kafka.replication is not above the number of brokers, and the user's rights."
+        ) from err
+    finally:
+        admin.close()
+
+
+def unreachable(settings: KafkaSettings, err: Exception) -> EventLogError:
+    """The error for a broker that does not answer."""
+    return EventLogError(
+        f"Kafka at {settings.bootstrap} does not answer ({explain(err)}): "
+        "check that it runs, and kafka.bootstrap."
+    )
+
+
+def explain(err: Exception) -> str:
+    """The error's name and words, without those of its clients' configuration."""
+    return f"{type(err).__name__}: {err}".partition("\n")[0].rstrip(": ")
+
+
+def _layout(settings: KafkaSettings, topic: str) -> dict[str, Any]:
+    whole = topic in _WHOLE
+    kept = (
+        {"cleanup.policy": "compact"}
+        if whole
+        else {
+            "cleanup.policy": "delete",
+            "retention.ms": str(round(settings.retention_days * _MS_PER_DAY)),
+        }
+    )
+    return {
+        "num_partitions": 1 if whole else settings.partitions,
+        "replication_factor": settings.replication,
+        "configs": kept,
+    }
