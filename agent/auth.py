@@ -12,7 +12,7 @@ from starlette.requests import HTTPConnection
 from infra.addresses import is_loopback
 from infra.errors import NightshiftError, NotAllowed, SettingsError
 from infra.keys import KeyStore, Scope
-from infra.settings import AgentSettings
+from infra.sections import AgentSettings
 
 
 class NoKey(NightshiftError, PermissionError):

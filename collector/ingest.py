@@ -18,7 +18,7 @@ from infra.errors import LakeError
 from infra.eventlog.base import EventLog, Partition, Reader, Record
 from infra.events import Topic
 from infra.lake import Lake
-from infra.settings import CollectorSettings
+from infra.sections import CollectorSettings
 
 logger = logging.getLogger(__name__)
 

@@ -6,15 +6,19 @@ Every room that needs the state folds the same events, so all come to the same o
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from infra.deployment import Deployment, apply
 from infra.errors import EventError
-from infra.eventlog.base import EventLog, from_beginning
+from infra.eventlog.base import EventLog, Record, from_beginning
 from infra.events import DeploymentChanged, Event, Topic
 
 logger = logging.getLogger(__name__)
+
+# A wait for what is on the topic already, and on its way.
+_TURN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Deployments:
 
     def __init__(self, log: EventLog) -> None:
         self._reader = log.reader([Topic.DEPLOYMENTS], from_beginning)
+        self._caught_up = False
         self.state = Deployment()
         self.canary_since: datetime | None = None
         self.history: list[Change] = []
@@ -40,17 +45,25 @@ class Deployments:
     def poll(self, timeout_s: float = 0.0) -> Deployment:
         """Reads what has come and folds it in; waits up to `timeout_s` for the first event.
 
-        An event that cannot be read is logged and skipped: the last good state stays.
+        The first call reads everything that is on the topic. An event that cannot be read is logged and
+        skipped: the last good state stays.
         """
+        while not self._caught_up:
+            self._caught_up = self._reader.at_end()
+            if not self._caught_up:
+                self._take(self._reader.poll(_TURN_S))
         while records := self._reader.poll(timeout_s, max_records=1000):
-            for record in records:
-                self._apply(record.value)
+            self._take(records)
             timeout_s = 0.0
         return self.state
 
     def close(self) -> None:
         """Lets go of the reader."""
         self._reader.close()
+
+    def _take(self, records: Iterable[Record]) -> None:
+        for record in records:
+            self._apply(record.value)
 
     def _apply(self, value: bytes) -> None:
         try:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.settings import (
+from infra.sections import (
     AgentSettings,
     CollectorSettings,
     DashboardSettings,
     EngineSettings,
-    Settings,
     TrainerSettings,
 )
+from infra.settings import Settings
 from tests import brokers
 
 

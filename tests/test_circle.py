@@ -17,7 +17,8 @@ import pytest
 from infra.demo.business import Cast, cast
 from infra.deployment import Deployment
 from infra.events import DeploymentChanged
-from infra.settings import CanarySettings, EngineSettings, Settings, TrainerSettings
+from infra.sections import CanarySettings, EngineSettings, TrainerSettings
+from infra.settings import Settings
 from tests.circle import STUB_FINETUNE, Circle, make_adapter, running, until
 from tests.stub_engine import StubEngine
 from trainer.canary import Judgement

@@ -13,7 +13,8 @@ from agent.adapters import PROBE
 from infra.demo.business import cast
 from infra.engine import Engine
 from infra.registry import Registry
-from infra.settings import EngineSettings, Settings, TrainerSettings
+from infra.sections import EngineSettings, TrainerSettings
+from infra.settings import Settings
 from tests.circle import ROOT, Circle, running, until
 from tests.engines import real_process
 from trainer.gates import Verdict

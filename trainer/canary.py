@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from infra.events import Arm
-from infra.settings import CanarySettings
+from infra.sections import CanarySettings
 from trainer.sequential import Interval, Rate, difference
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from infra.eventlog.base import EventLog
 from infra.events import Arm, DeploymentChanged, Event, Fact, Topic
 from infra.follow import Deployments
-from infra.settings import CanarySettings
+from infra.sections import CanarySettings
 from trainer.canary import Judgement, Outcome, Verdict, judge
 from trainer.reward.model import Case, Reward, RewardModel
 

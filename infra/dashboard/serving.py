@@ -18,6 +18,8 @@ from infra.events import DeploymentChanged, Event, Topic
 
 # A healthy log makes an event durable in milliseconds; Kafka without a broker would wait for minutes.
 APPEND_TIMEOUT_S = 10.0
+# A wait for events that are on the topic already, and on their way.
+_TURN_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,8 @@ class Serving:
         self._ends.close()
 
     def _catch_up(self) -> None:
-        while records := self._tail.poll(0.0):
-            for record in records:
+        while not self._tail.at_end():
+            for record in self._tail.poll(_TURN_S):
                 try:
                     self._take(Event.decode(record.value))
                 except EventError:

@@ -79,7 +79,9 @@ def cast(seed: int, learn: int, held_out: int) -> Cast:
     kept = [business.collection for business in known if business.held_out]
     rng.shuffle(to_learn)
     rng.shuffle(kept)
-    learning = _spread([rng.sample(asked[name], len(asked[name])) for name in to_learn[:_TO_LEARN_FROM]], learn)
+    learning = _spread(
+        [rng.sample(asked[name], len(asked[name])) for name in to_learn[:_TO_LEARN_FROM]], learn
+    )
     judging = _spread([rng.sample(asked[name], len(asked[name])) for name in kept], held_out)
     live = [question for name in to_learn[_TO_LEARN_FROM:] for question in asked[name]]
     rng.shuffle(live)

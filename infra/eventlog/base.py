@@ -50,6 +50,9 @@ class Reader(Protocol):
     def end_offsets(self) -> Mapping[Partition, int]:
         """For each assigned partition, the offset that the next appended record will get: for lag."""
 
+    def at_end(self) -> bool:
+        """Whether everything that the log holds at this moment has been given."""
+
     def close(self) -> None: ...
 
 

@@ -19,12 +19,14 @@ from infra.eventlog.base import Partition, Position, Reader, StartAt
 from infra.eventlog.kafka_client import config, create_topics, explain, full_name, unreachable
 from infra.eventlog.kafka_reader import KafkaReader
 from infra.events import Topic
-from infra.settings import KafkaSettings
+from infra.sections import KafkaSettings
 
 logger = logging.getLogger(__name__)
 
 # A broker that takes longer than this to tell who leads a topic is down.
 _BLOCK_MS = 5000
+# A room that is told to stop gives what is on its way this long.
+_CLOSE_S = 10.0
 _LARGEST_BATCH = 1000
 # As the broker's own default (message.max.bytes, which counts a few bytes of its own).
 _LARGEST_VALUE = 1_000_000
@@ -94,7 +96,7 @@ class KafkaEventLog:
                     if not append.future.done():
                         append.future.set_exception(err)
         if self._producer:
-            self._producer.close(timeout=self._delivery_s)
+            self._producer.close(timeout=min(self._delivery_s, _CLOSE_S))
 
     def _take(self) -> list[_Append]:
         """Waits for one append and takes all others that wait; empty at the end."""

@@ -10,7 +10,7 @@ from kafka import KafkaAdminClient
 
 from infra.errors import EventLogError
 from infra.events import Topic
-from infra.settings import KafkaSettings
+from infra.sections import KafkaSettings
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from infra.errors import EventLogError
 from infra.eventlog.base import Partition, Position, Record, StartAt
 from infra.eventlog.kafka_client import config, full_name, unreachable
-from infra.settings import KafkaSettings
+from infra.sections import KafkaSettings
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +64,21 @@ class KafkaReader:
         Raises:
             EventLogError: no broker answers.
         """
+        return {self._partition(there): end for there, end in self._ends().items()}
+
+    def at_end(self) -> bool:
+        """See `Reader.at_end`.
+
+        Raises:
+            EventLogError: no broker answers.
+        """
+        ends = self._ends()
         consumer = self._connect()
         try:
-            self._assign(consumer)
-            ends = consumer.end_offsets(list(consumer.assignment()), timeout_ms=_ANSWER_MS)
+            self._begin(consumer)
+            return all(consumer.position(there, timeout_ms=_ANSWER_MS) >= end for there, end in ends.items())
         except kafka.errors.KafkaError as err:
             raise unreachable(self._settings, err) from err
-        return {self._partition(there): end for there, end in ends.items()}
 
     def close(self) -> None:
         """Leaves the group and the broker, and wakes a waiting `poll`."""
@@ -78,6 +86,17 @@ class KafkaReader:
         if self._consumer:
             self._consumer.close(autocommit=False, timeout_ms=_ANSWER_MS)
             self._consumer = None
+
+    def _ends(self) -> dict[TopicPartition, int]:
+        consumer = self._connect()
+        try:
+            self._assign(consumer)
+            ends: dict[TopicPartition, int] = consumer.end_offsets(
+                list(consumer.assignment()), timeout_ms=_ANSWER_MS
+            )
+        except kafka.errors.KafkaError as err:
+            raise unreachable(self._settings, err) from err
+        return ends
 
     def _read(self, timeout_s: float, max_records: int) -> list[Record]:
         consumer = self._connect()

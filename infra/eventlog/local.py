@@ -193,6 +193,10 @@ class LocalReader:
         self._assign()
         return {partition: self._end(partition) for partition in self._next}
 
+    def at_end(self) -> bool:
+        """See `Reader.at_end`."""
+        return all(self._next[partition] >= end for partition, end in self.end_offsets().items())
+
     def close(self) -> None:
         """Lets go of files and of the group's locks, and wakes a waiting `poll`."""
         self._closed.set()

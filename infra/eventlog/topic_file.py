@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
 
-# AUTOINCREMENT keeps offsets growing even if old rows should be removed one day.
+# AUTOINCREMENT keeps offsets growing when old rows are removed.
 _SCHEMA = """CREATE TABLE IF NOT EXISTS records (
     "offset" INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL, value BLOB NOT NULL, at REAL NOT NULL
 )"""
@@ -38,6 +40,40 @@ def connect(file: Path, busy_s: float = 5.0) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+class Backlog(NamedTuple):
+    """What a file, or several, hold: records, bytes that they take, when the oldest came (0 without one)."""
+
+    records: int = 0
+    bytes: int = 0
+    oldest_at: float = 0.0
+
+    def __add__(self, other: object) -> Backlog:
+        if not isinstance(other, Backlog):
+            return NotImplemented
+        times = [at for at in (self.oldest_at, other.oldest_at) if at]
+        return Backlog(self.records + other.records, self.bytes + other.bytes, min(times, default=0.0))
+
+
+def backlog(file: Path) -> Backlog:
+    """What the file holds; nothing while it does not exist. Raises sqlite3.Error as `connect` does."""
+    if not file.exists():
+        return Backlog()
+    with closing(connect(file)) as connection:
+        ((end,),) = connection.execute(END)
+        first = connection.execute(READ, (0, 1)).fetchone()
+        pages, free, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+    return Backlog(end - first[0], (pages - free) * size, first[3]) if first else Backlog()
+
+
+def delete(file: Path, before: int) -> None:
+    """Removes the records below an offset; their space is used again. Raises sqlite3.Error."""
+    with closing(connect(file)) as connection:
+        connection.execute('DELETE FROM records WHERE "offset" < ?', (before,))
 
 
 def bad_name(name: str) -> str:

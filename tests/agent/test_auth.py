@@ -9,7 +9,8 @@ import pytest
 from agent.auth import refuse_open_door
 from infra.errors import SettingsError
 from infra.keys import KeyStore
-from infra.settings import AgentSettings, Settings
+from infra.sections import AgentSettings
+from infra.settings import Settings
 from tests.agent.agents import Live, running
 from tests.stub_engine import StubEngine
 

@@ -22,7 +22,8 @@ from infra.eventlog.base import Partition, Position
 from infra.eventlog.local import LocalEventLog
 from infra.events import Event, Feedback, Interaction, Message, Topic
 from infra.lake import Lake
-from infra.settings import CollectorSettings, Settings, child_environment
+from infra.sections import CollectorSettings
+from infra.settings import Settings, child_environment
 
 PATIENCE_S = 60.0
 

@@ -12,7 +12,8 @@ from infra.eventlog.base import EventLog, Partition
 from infra.events import DeploymentChanged, Event
 from infra.lake import Lake
 from infra.registry import Adapter, Registry
-from infra.settings import DashboardSettings, Settings
+from infra.sections import DashboardSettings
+from infra.settings import Settings
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script>"

@@ -14,7 +14,8 @@ from infra.doctor import Finding
 from infra.eventlog import open_log
 from infra.lake import Lake
 from infra.registry import Registry
-from infra.settings import AgentSettings, EngineSettings, Settings
+from infra.sections import AgentSettings, EngineSettings
+from infra.settings import Settings
 
 
 def named(findings: list[Finding], name: str) -> Finding:

@@ -12,7 +12,8 @@ from infra import engine_process
 from infra.engine_process import Machine, arguments, dtype, environment, modules
 from infra.errors import ProcessError
 from infra.registry import Registry
-from infra.settings import EngineSettings, Settings, TrainerSettings
+from infra.sections import EngineSettings, TrainerSettings
+from infra.settings import Settings
 
 LAPTOP = Machine(cpu=True, cores=(0, 1), features=frozenset({"avx2"}))
 SERVER = Machine(cpu=False, cores=(0, 1, 2, 3))

@@ -16,7 +16,7 @@ import pytest
 from infra.eventlog.base import EventLog, Partition, Position, Reader, Record, from_beginning
 from infra.eventlog.kafka import KafkaEventLog
 from infra.eventlog.local import LocalEventLog
-from infra.settings import KafkaSettings
+from infra.sections import KafkaSettings
 
 DEADLINE_S = 10.0
 # Names that no two tests share, on a broker that all tests share.
@@ -185,6 +185,17 @@ class TestEventLog:
             assert reader.end_offsets()[last.partition] == last.offset + 1
             more = put(log, "chat", ["d"])[-1]
             assert reader.end_offsets()[more.partition] == more.offset + 1
+
+    def test_tells_when_all_was_given(self, log: EventLog) -> None:
+        with closing(log.reader(["chat"], from_beginning)) as reader:
+            assert reader.at_end()
+            for value in ("a", "b", "c"):
+                put(log, "chat", [value])
+            assert not reader.at_end()
+            take(reader, 3)
+            assert reader.at_end()
+            put(log, "chat", ["d"])
+            assert not reader.at_end()
 
     def test_many_threads_append_and_each_keeps_its_order(self, log: EventLog) -> None:
         def append_all(name: str) -> list[Future[Position]]:

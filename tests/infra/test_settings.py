@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from infra.errors import SettingsError
-from infra.settings import (
-    AgentSettings,
-    EngineSettings,
-    Settings,
-    TrainerSettings,
-    child_environment,
-    load,
-)
+from infra.sections import AgentSettings, EngineSettings, TrainerSettings
+from infra.settings import Settings, child_environment, load
 
 PROGRAM = """
 from infra.errors import SettingsError

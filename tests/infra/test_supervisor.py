@@ -18,7 +18,8 @@ import pytest
 from infra.dashboard.rooms import Health, Probe, ask
 from infra.errors import ProcessError
 from infra.process import LOG_LIMIT, Folders, Process, Running, end_leftovers, holder
-from infra.settings import EngineSettings, Settings, child_environment
+from infra.sections import EngineSettings
+from infra.settings import Settings, child_environment
 from infra.supervisor import LONGEST_DELAY_S, Supervisor, delay_s, processes
 from infra.watchdog import left
 

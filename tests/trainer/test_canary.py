@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from infra.events import Arm
-from infra.settings import CanarySettings
+from infra.sections import CanarySettings
 from trainer.canary import Judgement, Outcome, Verdict, judge
 
 SETTINGS = CanarySettings(share=0.5, min_outcomes=50, max_outcomes=600, margin=0.05, alpha=0.05)

@@ -1,0 +1,169 @@
+"""What can be set, room by room: names, types, defaults and what each is for. `settings` reads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from infra.addresses import url
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AgentSettings(Section):
+    # Address of the chat endpoint. Listening beyond loopback needs API keys.
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    # The model name that clients see. It never changes; the adapter behind it does.
+    model: str = "nightshift"
+    # The business that the system prompt speaks for when a request names no collection.
+    collection: str = "default"
+    # Facts put into the prompt, best first. Six holds an answering fact for 0.966 of questions.
+    facts: Annotated[int, Field(ge=0, le=50)] = 6
+    # Longest answer, in tokens.
+    max_tokens: Annotated[int, Field(ge=1, le=4096)] = 80
+    # Randomness of live answers; 0 gives the most likely one.
+    temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
+    # Largest request body, in bytes.
+    max_body: Annotated[int, Field(ge=1024)] = 262_144
+    # Requests answered at one time; more wait briefly, then get 429 with Retry-After.
+    max_concurrent: Annotated[int, Field(ge=1)] = 64
+    # Seconds until a request to the engine counts as failed.
+    timeout_s: Annotated[float, Field(gt=0)] = 60.0
+
+    @property
+    def url(self) -> str:
+        return url(self.host, self.port)
+
+
+class EngineSettings(Section):
+    # Where the engine answers. `nightshift engine` starts one there.
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    # Folder of the base model (safetensors and tokenizer), or a hub name where a hub can be reached.
+    base: str = "smollm2-135m"
+    # auto: bfloat16 where the processor computes it (AVX512-BF16, AMX, a GPU), else float32.
+    dtype: Literal["auto", "bfloat16", "float32", "float16"] = "auto"
+    # Longest prompt and answer together, in tokens.
+    max_model_len: Annotated[int, Field(ge=256)] = 2048
+    # Adapters computed in one batch: stable, canary and a candidate under evaluation.
+    max_loras: Annotated[int, Field(ge=1)] = 3
+    # Largest adapter rank that the engine takes.
+    max_rank: Literal[1, 8, 16, 32, 64, 128] = 16
+
+    @property
+    def url(self) -> str:
+        return url(self.host, self.port)
+
+
+class KafkaSettings(Section):
+    # Brokers to begin with, as "host:9092,host:9092". Empty: the event log lies on this machine alone.
+    bootstrap: str = ""
+    # Begins the name of every topic and group, for a cluster that others use too.
+    prefix: str = "nightshift."
+    # For topics that are created here: partitions of the chat topics bound how many collectors share them.
+    partitions: Annotated[int, Field(ge=1, le=1000)] = 6
+    # Copies of each partition; 3 on a cluster.
+    replication: Annotated[int, Field(ge=1, le=10)] = 1
+    # Days that chat events stay on the broker. The record keeps them; the log is there to build it anew.
+    retention_days: Annotated[float, Field(gt=0)] = 90.0
+    # Disk for events on their way to the brokers, in an agent's data folder. When it is full, chat stops.
+    outbox_gb: Annotated[float, Field(gt=0)] = 10.0
+    # How to talk to the brokers. Passwords are best set by NIGHTSHIFT_KAFKA__PASSWORD.
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    # With SSL: the authority that signed the brokers' certificates, and this client's own, as PEM files.
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    key_password: SecretStr = SecretStr("")
+    # With SASL: how to log in, and as whom.
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    username: str = ""
+    password: SecretStr = SecretStr("")
+
+
+class LakeSettings(Section):
+    # The transactional catalog: a SQLite file (one machine), empty for the default place.
+    catalog: str = ""
+    # Where Parquet files go, empty for the default place.
+    files: str = ""
+
+
+class CollectorSettings(Section):
+    # Rows in one lake transaction at most. A commit costs about 80 ms, so larger is faster.
+    batch: Annotated[int, Field(ge=1, le=100_000)] = 5000
+    # Seconds between commits while events trickle in: how stale the lake may be.
+    interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
+    # Address of the collector's probes and metrics.
+    host: str = "127.0.0.1"
+    port: Port = 8082
+
+
+class TrainerSettings(Section):
+    # When nights are due, as a cron line in the time zone below.
+    schedule: str = "0 2 * * *"
+    timezone: str = "UTC"
+    # Start a night by itself when it is due; off leaves nights to `nightshift night run`.
+    automatic: bool = True
+    # Hours of the record that a night learns from.
+    window_h: Annotated[float, Field(gt=0)] = 24 * 14
+    # Logged queries resampled in a night, and completions for each.
+    queries: Annotated[int, Field(ge=1)] = 400
+    samples: Annotated[int, Field(ge=2, le=64)] = 8
+    # Randomness of resampling. Below about 0.7 the samples are too alike to choose from.
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.9
+    # Completion groups under way at the engine at one time.
+    concurrency: Annotated[int, Field(ge=1)] = 16
+    # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
+    min_rows: Annotated[int, Field(ge=1)] = 40
+    # LoRA: rank, learning rate, passes over the chosen rows, rows in a step.
+    rank: Literal[1, 8, 16, 32, 64, 128] = 16
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    epochs: Annotated[int, Field(ge=1)] = 2
+    rows_per_step: Annotated[int, Field(ge=1)] = 8
+    # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
+    # them when it starts, so restart it after a change.
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    # Folder of suites (JSONL) that gates use besides the built-in ones; empty for none.
+    suites: str = ""
+    # Collections that nights never train on: their questions are kept for evaluation.
+    held_out: tuple[str, ...] = ()
+    # Fewest paired cases for a gate to say pass or fail.
+    min_cases: Annotated[int, Field(ge=10)] = 100
+    # Chance of passing a candidate that is no better, per gate.
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    seed: int = 1
+    # Address of the trainer's probes and metrics.
+    host: str = "127.0.0.1"
+    port: Port = 8083
+
+
+class CanarySettings(Section):
+    # Share of conversations on the first step.
+    share: Share = 0.5
+    # Answers on each arm before a verdict other than a burst guard.
+    min_outcomes: Annotated[int, Field(ge=10)] = 50
+    # Answers on the canary arm after which an undecided canary is rolled back.
+    max_outcomes: Annotated[int, Field(ge=20)] = 2000
+    # A canary may be worse than stable by at most this much in the good rate.
+    margin: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
+    # Error budget of the sequential tests, split over the metrics.
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    # Seconds between looks at the record.
+    interval_s: Annotated[float, Field(gt=0)] = 1.0
+
+
+class DashboardSettings(Section):
+    # Address of the operations pages. Beyond loopback a login is asked for.
+    host: str = "127.0.0.1"
+    port: Port = 8081
+
+    @property
+    def url(self) -> str:
+        return url(self.host, self.port)
