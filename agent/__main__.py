@@ -19,7 +19,7 @@ from agent.response_ids import ResponseIds, load_secret
 from infra import telemetry
 from infra.engine import Engine
 from infra.errors import KnowledgeError, NightshiftError
-from infra.eventlog import open_log
+from infra.eventlog import open_outbox
 from infra.keys import KeyStore
 from infra.registry import Registry
 from infra.settings import Settings, load
@@ -50,7 +50,7 @@ async def serve(settings: Settings) -> None:
     refuse_open_door(settings.agent, keys)
     ids = ResponseIds(load_secret(settings.data / "response_ids.secret"))
     knowledge = Knowledge(settings.knowledge_dir, settings.agent.collection, _vectors(settings))
-    log = open_log(settings)
+    log = open_outbox(settings)
     try:
         # As many connections as the gate lets requests in, and a few for the adapters.
         connector = aiohttp.TCPConnector(limit=settings.agent.max_concurrent + 8)

@@ -31,6 +31,7 @@ from infra import telemetry
 from infra.engine import Engine
 from infra.errors import NightshiftError
 from infra.eventlog.base import EventLog
+from infra.eventlog.outbox import Outbox
 from infra.keys import KeyStore
 from infra.registry import Registry
 from infra.settings import Settings
@@ -42,6 +43,7 @@ WORDS_ALONE = (
     "retrieval by words alone (an answer is found for 0.91 of questions, not 0.97): run `make model`"
 )
 _LOOK_S = 1.0  # how soon a changed document is used
+_LATE_S = 10.0  # an event that waits longer for the shared log means that it is down or slow
 # The page runs what stands in it and talks to this service alone.
 _POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "
@@ -57,19 +59,34 @@ class _Beside:
     deployments: Deployments
     adapters: Adapters
     metrics: Metrics
+    outbox: Outbox | None
 
     async def needs(self) -> Mapping[str, bool | str]:
         """What must be true for this agent to be sent requests, and what makes its answers worse."""
         problems = self.knowledge.problems
         return {
             "engine": self.adapters.reachable or "the engine does not answer: start it, or see its log",
-            "deployments": self.deployments.caught_up,
+            "deployments": self._deployments(),
+            "event log": self._waiting(),
             "adapters": "degraded: " + " ".join(self.adapters.failed.values())
             if self.adapters.failed
             else OK,
             "documents": "degraded: " + " ".join(problems[:5]) if problems else OK,
             "vectors": self.knowledge.has_vectors or f"degraded: {WORDS_ALONE}",
         }
+
+    def _deployments(self) -> bool | str:
+        if trouble := self.deployments.trouble:
+            return f"degraded: the last known adapter serves. {trouble}"
+        return self.deployments.caught_up
+
+    def _waiting(self) -> str:
+        """Events that are durable here, but not on the shared log yet."""
+        if self.outbox is None or (waiting := self.outbox.backlog).age_s < _LATE_S:
+            return OK
+        return (
+            f"degraded: {waiting.records} events wait for the event log, the oldest for {waiting.age_s:.0f} s"
+        )
 
     async def follow_documents(self) -> None:
         while True:
@@ -116,12 +133,15 @@ def create_app(
     metrics = Metrics(CollectorRegistry())
     guard = Guard(settings.agent, keys)
     recorder = Recorder(log, ids, metrics)
-    deployments = Deployments(log, metrics)
+    deployments = Deployments(log, metrics, settings.data / "deployment.json")
     adapters = Adapters(engine, registry, metrics)
     gate = Gate(settings.agent.max_concurrent)
     chat = Chat(settings, guard, gate, knowledge, deployments, adapters, engine, recorder, ids, metrics)
     feedback = FeedbackEndpoint(guard, recorder, ids, metrics, settings.agent.max_body)
-    beside = _Beside(knowledge, deployments, adapters, metrics)
+    outbox = log if isinstance(log, Outbox) else None
+    if outbox:
+        metrics.watch(outbox)
+    beside = _Beside(knowledge, deployments, adapters, metrics, outbox)
 
     # Without the interactive pages, which load scripts from elsewhere.
     app = FastAPI(title="Nightshift agent", lifespan=beside.running, docs_url=None, redoc_url=None)

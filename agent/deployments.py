@@ -6,10 +6,11 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from agent.metrics import Metrics
+from agent.remembered import recall, remember
 from infra import follow
-from infra.deployment import Deployment
 from infra.errors import EventLogError
 from infra.eventlog.base import EventLog
 
@@ -20,15 +21,20 @@ _RETRY_S = 0.5  # after the log could not be read
 
 
 class Deployments:
-    """`state` is replaced whole, so any thread may read it. `caught_up` once all old events were applied."""
+    """`state` is replaced whole, so any thread may read it. `caught_up` once all old events were applied.
 
-    def __init__(self, log: EventLog, metrics: Metrics) -> None:
+    Until then it is what `remembered` holds from the last run. `trouble` says why the log cannot be read.
+    """
+
+    def __init__(self, log: EventLog, metrics: Metrics, remembered: Path) -> None:
         self._log = log
+        self._remembered = remembered
         self._metrics = metrics
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self.state = Deployment()
+        self.state = recall(remembered)
         self.caught_up = False
+        self.trouble = ""
 
     def start(self, changed: Callable[[], None]) -> None:
         """Begins to follow. `changed` is called in the following thread after each new state."""
@@ -45,18 +51,21 @@ class Deployments:
             try:
                 with closing(follow.Deployments(self._log)) as topic:
                     self._follow(topic, changed)
-            except EventLogError:
+            except EventLogError as err:
                 self._metrics.errors.labels("deployments").inc()
-                _log.exception("deployments cannot be read, version %d stays in force", self.state.version)
+                if str(err) != self.trouble:  # an outage is told once
+                    _log.error("version %d stays in force: %s", self.state.version, err)
+                self.trouble = str(err)
                 self._stopped.wait(_RETRY_S)
 
     def _follow(self, topic: follow.Deployments, changed: Callable[[], None]) -> None:
         while not self._stopped.is_set():
             state = topic.poll(_POLL_S)
-            self.caught_up = True
+            self.caught_up, self.trouble = True, ""
             # After a failure the topic is read from its beginning: what is older is not news.
             if state.version > self.state.version:
                 self.state = state
+                remember(self._remembered, state)
                 self._metrics.deployment_version.set(state.version)
                 _log.info("deployment %d: stable %r, canary %r", state.version, state.stable, state.canary)
                 changed()

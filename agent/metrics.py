@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from infra.eventlog.outbox import Outbox
+
 # From a stub's millisecond to the longest wait on a slow processor, in seconds.
 _LATENCY = (0.01, 0.03, 0.1, 0.3, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 # An fsync takes 0.3 ms on a virtual disk and 10 ms on a busy one.
@@ -42,6 +44,9 @@ class Metrics:
             "nightshift_record_seconds", "Append to durable", buckets=_RECORD, registry=registry
         )
         self.unrecorded = Counter("nightshift_unrecorded", "Events that the log refused", registry=registry)
+        self.waiting = Gauge(
+            "nightshift_outbox", "What waits for the shared event log", ["unit"], registry=registry
+        )
         self.redactions = Counter(
             "nightshift_redactions", "Personal data replaced", ["kind"], registry=registry
         )
@@ -53,3 +58,9 @@ class Metrics:
         self.errors = Counter(
             "nightshift_loop_errors", "Failures in background work", ["task"], registry=registry
         )
+
+    def watch(self, outbox: Outbox) -> None:
+        """Tells the outbox's depth and the age of its oldest event whenever somebody asks."""
+        self.waiting.labels("events").set_function(lambda: outbox.backlog.records)
+        self.waiting.labels("bytes").set_function(lambda: outbox.backlog.bytes)
+        self.waiting.labels("seconds").set_function(lambda: outbox.backlog.age_s)

@@ -1,6 +1,6 @@
 """`python -m collector`: settings, collaborators, probes, then the loop of `ingest` until a signal.
 
-Exit codes: 0 stopped, 1 failed, 4 the event log or the lake is down.
+Exit codes: 0 stopped, 1 failed, 4 the lake is down. An event log that is down is waited for.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import closing
 
 from collector.ingest import Ingest
 from collector.metrics import Metrics
-from infra.errors import EventLogError, LakeError, NightshiftError
+from infra.errors import LakeError, NightshiftError
 from infra.eventlog import open_log
 from infra.lake import Lake
 from infra.settings import Settings, load
@@ -30,7 +30,7 @@ def main() -> int:
         signal.signal(name, lambda *_: stop.set())
     try:
         collect(load(), stop)
-    except (LakeError, EventLogError) as err:
+    except LakeError as err:
         logger.error("%s", err)
         return 4
     except NightshiftError as err:
@@ -46,7 +46,7 @@ def collect(settings: Settings, stop: threading.Event) -> None:
         ingest = Ingest(lake, log, settings.collector, metrics)
 
         async def ready() -> Needs:
-            return {"lake": ingest.trouble or OK}
+            return {"record": ingest.trouble or OK}
 
         address = settings.collector.host, settings.collector.port
         with ProbeServer(*address, ready, metrics.registry):

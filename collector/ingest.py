@@ -11,10 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 
 from collector.metrics import Metrics
 from collector.rows import DEAD_LETTERS, Row, rows
-from infra.errors import LakeError
+from infra.errors import EventLogError, LakeError
 from infra.eventlog.base import EventLog, Partition, Reader, Record
 from infra.events import Topic
 from infra.lake import Lake
@@ -27,6 +28,8 @@ GROUP = "collector"
 # Seconds before a refused commit is tried again; after the last one the process gives up, and whoever
 # started it starts it again. The catalog's own wait of 5 s comes on top of each.
 PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0, 5.0)
+# Between tries to read the log.
+PAUSE_S = 1.0
 # Commits between merges of small files. Merging 500 files takes about half a second; 1,000 unmerged ones
 # make a query over all interactions take a second.
 MERGE_EVERY = 300
@@ -55,25 +58,34 @@ class Ingest:
 
     @property
     def trouble(self) -> str:
-        """Why the last commit failed; empty when all is well. Read by the probe from its thread."""
+        """Why nothing is collected now; empty when all is well. Read by the probe from its thread."""
         return self._trouble
 
     def run(self, stop: threading.Event) -> None:
         """Collects until `stop` is set, and then finishes the batch that it has begun.
 
+        A log that cannot be read is waited for: it keeps its events.
+
         Raises:
             LakeError: the lake refused a batch again and again.
-            EventLogError: the log cannot be read.
         """
-        reader = self._log.reader(list(Topic), self._start, GROUP)
-        try:
-            while not stop.is_set():
-                records = self._gather(reader, stop)
-                if records:
-                    self._store(records)
-                self._measure_lag(reader)
-        finally:
-            reader.close()
+        while not stop.is_set():
+            try:
+                with closing(self._log.reader(list(Topic), self._start, GROUP)) as reader:
+                    self._collect(reader, stop)
+            except EventLogError as err:
+                if str(err) != self._trouble:  # an outage is told once
+                    logger.error("waiting for the event log: %s", err)
+                self._trouble = str(err)
+                stop.wait(PAUSE_S)
+
+    def _collect(self, reader: Reader, stop: threading.Event) -> None:
+        while not stop.is_set():
+            records = self._gather(reader, stop)
+            if records:
+                self._store(records)
+            self._measure_lag(reader)
+            self._trouble = ""
 
     def _start(self, _: Iterable[Partition]) -> Mapping[Partition, int]:
         """The lake, not the log, knows what has been recorded."""
@@ -96,7 +108,6 @@ class Ingest:
         began = time.monotonic()
         stored = self._commit(batch, offsets)
         self._metrics.committed(time.monotonic() - began)
-        self._trouble = ""
         self._next |= offsets
         self._count(batch, stored)
         self._merge()

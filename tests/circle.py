@@ -49,7 +49,10 @@ def room(module: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         for name in ("agent", "engine", "collector", "trainer", "dashboard")
     }
     lines = [f"data = {json.dumps(str(settings.data))}", f"models = {json.dumps(str(ROOT / 'models'))}"]
-    file.write_text("\n".join(lines + [f"{name}.port = {port}" for name, port in ports.items()]))
+    lines += [f"{name}.port = {port}" for name, port in ports.items()]
+    lines += [f"kafka.bootstrap = {json.dumps(settings.kafka.bootstrap)}"]
+    lines += [f"kafka.partitions = {settings.kafka.partitions}"]
+    file.write_text("\n".join(lines))
     process = subprocess.Popen(
         [sys.executable, "-m", module], cwd=ROOT, env=child_environment(NIGHTSHIFT_CONFIG=str(file))
     )

@@ -53,6 +53,7 @@ class KafkaEventLog:
         self._queue: SimpleQueue[_Append | None] = SimpleQueue()
         self._producer: KafkaProducer | None = None
         self._known: set[str] = set()
+        self._failed = threading.Event()  # the producer; some of its errors never end
         self._lock = threading.Lock()
         self._closed = False
         self._writer = threading.Thread(target=self._run, name="kafka-append", daemon=True)
@@ -121,7 +122,12 @@ class KafkaEventLog:
         sent.add_errback(self._fail, append)
 
     def _connect(self, topic: str) -> KafkaProducer:
-        """The producer, with `topic` known to exist."""
+        """The producer, with `topic` known to exist. A failed one is given up with all it still holds."""
+        if self._failed.is_set() and self._producer:
+            self._producer.close(timeout=0)
+            self._producer = None
+            self._known.clear()
+        self._failed.clear()
         if topic not in self._known:
             wanted = (*Topic, topic) if topic not in set(Topic) else tuple(Topic)
             create_topics(self._settings, wanted)
@@ -144,6 +150,7 @@ class KafkaEventLog:
         return self._producer
 
     def _fail(self, append: _Append, err: Exception) -> None:
+        self._failed.set()
         if not append.future.done():
             append.future.set_exception(
                 EventLogError(f"Kafka at {self._settings.bootstrap} did not take a record ({explain(err)}).")

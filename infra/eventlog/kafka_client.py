@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import Any
 
 import kafka.errors
@@ -14,18 +15,30 @@ from infra.sections import KafkaSettings
 
 logger = logging.getLogger(__name__)
 
+# The client tells each failed connection, twice a second in an outage, and raises it too: we tell it once.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
 # How long a client looks for a broker before it says that there is none.
 _CONNECT_MS = 5000
 _MS_PER_DAY = 24 * 60 * 60 * 1000
-# Read from their beginning by everyone who needs the present state, so they never expire, and in one
-# partition, so that there is one order. Keys are event ids: compaction drops a replay's doubles alone.
+# The present state is a fold over all of their events, so none expires and none is compacted away, and they
+# have one partition, so that there is one order.
 _WHOLE = frozenset({Topic.DEPLOYMENTS, Topic.NIGHTS})
 
 
 def config(settings: KafkaSettings) -> dict[str, Any]:  # Any: what kafka-python takes
-    """The part of the configuration that producers, consumers and admin clients share."""
+    """The part of the configuration that producers, consumers and admin clients share.
+
+    Raises:
+        EventLogError: nobody listens at any of the addresses. A client whose constructor fails would leave
+            a thread and its sockets behind, at each try of an outage.
+    """
+    servers = [server.strip() for server in settings.bootstrap.split(",")]
+    refusals = [refusal for server in servers if (refusal := _refusal(server))]
+    if len(refusals) == len(servers):
+        raise unreachable(settings, refusals[0])
     shared: dict[str, Any] = {
-        "bootstrap_servers": [server.strip() for server in settings.bootstrap.split(",")],
+        "bootstrap_servers": servers,
         "bootstrap_timeout_ms": _CONNECT_MS,
         "reconnect_backoff_max_ms": 1000,  # a broker that is back is found within a second
         "security_protocol": settings.security,
@@ -44,6 +57,16 @@ def config(settings: KafkaSettings) -> dict[str, Any]:  # Any: what kafka-python
             "sasl_plain_password": settings.password.get_secret_value(),
         }
     return shared
+
+
+def _refusal(server: str) -> OSError | None:
+    """Why nobody can be reached at "host:port", or nothing."""
+    host, _, port = server.rpartition(":")
+    try:
+        with socket.create_connection((host or server, int(port) if host else 9092), _CONNECT_MS / 1000):
+            return None
+    except (OSError, ValueError) as err:
+        return err if isinstance(err, OSError) else OSError(f"{server} is no host:port")
 
 
 def full_name(settings: KafkaSettings, topic: str) -> str:
@@ -97,16 +120,9 @@ def explain(err: Exception) -> str:
 
 def _layout(settings: KafkaSettings, topic: str) -> dict[str, Any]:
     whole = topic in _WHOLE
-    kept = (
-        {"cleanup.policy": "compact"}
-        if whole
-        else {
-            "cleanup.policy": "delete",
-            "retention.ms": str(round(settings.retention_days * _MS_PER_DAY)),
-        }
-    )
+    kept_ms = -1 if whole else round(settings.retention_days * _MS_PER_DAY)
     return {
         "num_partitions": 1 if whole else settings.partitions,
         "replication_factor": settings.replication,
-        "configs": kept,
+        "configs": {"cleanup.policy": "delete", "retention.ms": str(kept_ms)},
     }

@@ -72,6 +72,7 @@ class KafkaReader:
         Raises:
             EventLogError: no broker answers.
         """
+        self._looked_at = 0.0  # a topic may have appeared since the last look
         ends = self._ends()
         consumer = self._connect()
         try:

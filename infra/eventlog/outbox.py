@@ -136,10 +136,15 @@ class Outbox:
         return False
 
     def _measure(self) -> None:
-        files = (topic_file.path(self._folder, topic) for topic in self._topics)
-        self._backlog = sum((topic_file.backlog(file) for file in files), start=Backlog())
+        self._backlog = waiting_in(self._folder, self._topics)
 
     def _complain(self, trouble: str) -> None:
         if trouble != self._trouble:
             logger.error("events wait in the outbox: %s", trouble)
             self._trouble = trouble
+
+
+def waiting_in(folder: Path, topics: Sequence[str]) -> Backlog:
+    """What an outbox's folder holds now."""
+    files = (topic_file.path(folder, topic) for topic in topics)
+    return sum((topic_file.backlog(file) for file in files), start=Backlog())

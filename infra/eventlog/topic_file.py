@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -32,7 +33,7 @@ def connect(file: Path, busy_s: float = 5.0) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(file, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection, busy_s)
         # FULL: each commit is on the disk, not only in the system's cache, before it is acknowledged.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(_SCHEMA)
@@ -42,12 +43,31 @@ def connect(file: Path, busy_s: float = 5.0) -> sqlite3.Connection:
     return connection
 
 
+def _use_wal(connection: sqlite3.Connection, busy_s: float) -> None:
+    """SQLite does not wait by itself when two connections change a new file's journal at one time."""
+    deadline = time.monotonic() + busy_s
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
 class Backlog(NamedTuple):
     """What a file, or several, hold: records, bytes that they take, when the oldest came (0 without one)."""
 
     records: int = 0
     bytes: int = 0
     oldest_at: float = 0.0
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the oldest came; 0 without one."""
+        return time.time() - self.oldest_at if self.records else 0.0
 
     def __add__(self, other: object) -> Backlog:
         if not isinstance(other, Backlog):

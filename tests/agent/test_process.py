@@ -8,17 +8,21 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import aiohttp
 import psutil
 
+from infra.eventlog import open_log
+from infra.eventlog.base import from_beginning
 from infra.eventlog.local import LocalEventLog
-from infra.events import Interaction, Topic
+from infra.events import Event, Interaction, Topic
+from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests.agent.agents import add_knowledge, written
+from tests.brokers import tansu
 from tests.stub_engine import StubEngine
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +40,7 @@ def process(settings: Settings, **agent: str) -> Iterator[subprocess.Popen[bytes
     ]
     lines += [f"{name} = {value}" for name, value in agent.items()]
     lines += ["[engine]", f"port = {settings.engine.port}"]
+    lines += ["[kafka]", f'bootstrap = "{settings.kafka.bootstrap}"']
     file.write_text("\n".join(lines))
     environment = {**os.environ, "NIGHTSHIFT_CONFIG": str(file)}
     started = subprocess.Popen(
@@ -140,3 +145,48 @@ def test_it_does_not_listen_beyond_this_machine_without_keys(settings: Settings)
         _, errors = agent.communicate(timeout=20)
     assert agent.returncode == 1
     assert b"there is no API key" in errors
+
+
+async def test_without_a_broker_it_serves_what_it_last_knew_and_ships_later(
+    settings: Settings, stub: StubEngine, tmp_path: Path, free_ports: Callable[[int], list[int]]
+) -> None:
+    add_knowledge(settings)
+    with tansu(tmp_path / "tansu", *free_ports(1)) as broker:
+        broker.stop()
+        far = settings.model_copy(update={"kafka": KafkaSettings(bootstrap=broker.bootstrap)})
+        async with aiohttp.ClientSession() as http:
+            with process(far) as agent:
+                assert await until_ready(http, far.agent.url, 10.0) < 5.0
+                ids = {await ask(http, far.agent.url, number) for number in range(20)}
+                async with http.get(far.agent.url + "/readyz") as response:
+                    needs = await response.json()
+                assert needs["deployments"].startswith("degraded: the last known adapter serves")
+                broker.start()
+                await asyncio.to_thread(arrived, far, ids)
+                agent.send_signal(signal.SIGTERM)
+                _, errors = await asyncio.to_thread(agent.communicate)
+                assert agent.returncode == 0, errors
+
+
+async def ask(http: aiohttp.ClientSession, url: str, number: int) -> str:
+    """The response's id."""
+    body = {"model": "nightshift", "messages": [{"role": "user", "content": f"Is parking free? {number}"}]}
+    async with http.post(url + "/v1/chat/completions", json=body) as response:
+        assert response.status == 200
+        return str((await response.json())["id"])
+
+
+def arrived(settings: Settings, ids: set[str]) -> None:
+    """Returns when all of them are on Kafka."""
+    with (
+        closing(open_log(settings)) as log,
+        closing(log.reader([Topic.INTERACTIONS], from_beginning)) as reader,
+    ):
+        seen: set[str] = set()
+        deadline = time.monotonic() + 30
+        while seen < ids and time.monotonic() < deadline:
+            for record in reader.poll(0.5):
+                body = Event.decode(record.value).parse()
+                assert isinstance(body, Interaction)
+                seen.add(body.response_id)
+        assert seen == ids

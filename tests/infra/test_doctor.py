@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from infra import doctor
 from infra.doctor import Finding
 from infra.eventlog import open_log
+from infra.eventlog.local import LocalEventLog
 from infra.lake import Lake
 from infra.registry import Registry
-from infra.sections import AgentSettings, EngineSettings
+from infra.sections import AgentSettings, EngineSettings, KafkaSettings
 from infra.settings import Settings
 
 
@@ -100,6 +102,22 @@ def test_a_log_that_cannot_be_read(settings: Settings) -> None:
     settings.log_dir.mkdir(parents=True)
     (settings.log_dir / "interactions.sqlite").write_bytes(b"no database" * 100)
     assert doctor.event_log(settings).state == "fail"
+
+
+def test_a_broker_that_is_down_and_what_waits_for_it(
+    settings: Settings, free_ports: Callable[[int], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (port,) = free_ports(1)
+    far = settings.model_copy(update={"kafka": KafkaSettings(bootstrap=f"127.0.0.1:{port}")})
+    down = doctor.event_log(far)
+    assert (down.state, str(port) in down.message) == ("fail", True)
+    assert "outbox" in down.next_step
+    assert doctor.outbox(settings) == []
+    with closing(LocalEventLog(far.outbox_dir)) as waiting:
+        waiting.append("interactions", "k", b"v").result(10)
+    assert doctor.outbox(far) == [Finding("outbox", "ok", "1 events on their way")]
+    monkeypatch.setattr(doctor, "_LATE_S", -1.0)
+    assert doctor.outbox(far)[0].state == "warn"
 
 
 def test_altered_adapters(settings: Settings, tmp_path: Path) -> None:
