@@ -4,30 +4,43 @@
 
 from __future__ import annotations
 
+from infra.errors import SettingsError
 from infra.eventlog.base import EventLog
 from infra.eventlog.local import LocalEventLog
 from infra.eventlog.outbox import Outbox
 from infra.events import Topic
 from infra.settings import Settings
 
+# How long a room waits for a broker, and how long an outbox lets the producer try: over an outage, which
+# keeps the order.
+_PATIENCE_S = 30.0
 _OUTAGE_S = 3600.0
 
 
 def open_log(settings: Settings) -> EventLog:
-    """The event log that the settings name; its owner closes it."""
+    """The event log that the settings name; its owner closes it.
+
+    Raises:
+        SettingsError: they name Kafka, and its client is not installed.
+    """
     if not settings.kafka.bootstrap:
         return LocalEventLog(settings.log_dir)
-    from infra.eventlog.kafka import KafkaEventLog  # noqa: PLC0415 - one machine needs no client of Kafka
-
-    return KafkaEventLog(settings.kafka)
+    return _kafka(settings, _PATIENCE_S)
 
 
 def open_outbox(settings: Settings) -> EventLog:
     """The same for a room that must not wait for a broker: with Kafka, appends go through an outbox here."""
     if not settings.kafka.bootstrap:
-        return open_log(settings)
-    from infra.eventlog.kafka import KafkaEventLog  # noqa: PLC0415 - as above
-
+        return LocalEventLog(settings.log_dir)
     limit = round(settings.kafka.outbox_gb * 1e9)
-    # The producer goes on trying over an outage, which keeps the order; the outbox bounds what waits.
-    return Outbox(settings.outbox_dir, KafkaEventLog(settings.kafka, _OUTAGE_S), list(Topic), limit)
+    return Outbox(settings.outbox_dir, _kafka(settings, _OUTAGE_S), list(Topic), limit)
+
+
+def _kafka(settings: Settings, delivery_s: float) -> EventLog:
+    try:
+        from infra.eventlog.kafka import KafkaEventLog  # noqa: PLC0415 - one machine needs no client of Kafka
+    except ModuleNotFoundError as err:
+        raise SettingsError(
+            "kafka.bootstrap is set, but Kafka's client is not installed: pip install 'nightshift[kafka]'."
+        ) from err
+    return KafkaEventLog(settings.kafka, delivery_s)

@@ -91,11 +91,9 @@ class KafkaEventLog:
             try:
                 for append in batch:
                     self._send(append)
-            except EventLogError as err:
+            except Exception as err:  # noqa: BLE001 - whatever it was, nobody may wait for ever
                 # All that wait fail together: none may overtake one that was refused before it.
-                for append in batch:
-                    if not append.future.done():
-                        append.future.set_exception(err)
+                self._refuse(batch, err)
         if self._producer:
             self._producer.close(timeout=min(self._delivery_s, _CLOSE_S))
 
@@ -151,10 +149,15 @@ class KafkaEventLog:
 
     def _fail(self, append: _Append, err: Exception) -> None:
         self._failed.set()
-        if not append.future.done():
-            append.future.set_exception(
-                EventLogError(f"Kafka at {self._settings.bootstrap} did not take a record ({explain(err)}).")
-            )
+        self._refuse([append], err)
+
+    def _refuse(self, appends: Sequence[_Append], err: Exception) -> None:
+        if not isinstance(err, EventLogError):
+            said = f"Kafka at {self._settings.bootstrap} did not take a record ({explain(err)})."
+            err = EventLogError(said)
+        for append in appends:
+            if not append.future.done():
+                append.future.set_exception(err)
 
 
 def _resolve(append: _Append, metadata: object) -> None:
