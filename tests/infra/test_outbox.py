@@ -192,7 +192,7 @@ def test_no_broker_at_the_start_and_none_in_the_middle(tmp_path: Path, broker: b
         until(lambda: left(tmp_path) == 0, "the first to arrive")
         before = everything(outbox, ["chat"])["chat"]
         assert len(set(before)) == 150
-        broker.kill()
+        broker.stop()
         say(range(50, 100))
         broker.start()
         until(lambda: left(tmp_path) == 0, "the rest to arrive")
