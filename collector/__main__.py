@@ -1,18 +1,24 @@
 """`python -m collector`: settings, collaborators, probes, then the loop of `ingest` until a signal.
 
+`python -m collector compact` does the daily upkeep once, and prints what it removed.
+
 Exit codes: 0 stopped, 1 failed, 4 the lake is down. An event log that is down is waited for.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 
 from collector.ingest import Ingest
 from collector.metrics import Metrics
+from collector.upkeep import Daily, Upkeep, keep_up
 from infra.errors import LakeError, NightshiftError
 from infra.eventlog import open_log
 from infra.lake import Lake
@@ -22,13 +28,19 @@ from infra.telemetry import OK, Needs, ProbeServer, configure
 logger = logging.getLogger(__name__)
 
 
-def main() -> int:
-    """Collects until SIGTERM or SIGINT; the batch under way is finished first."""
+def main(arguments: Sequence[str]) -> int:
+    """Collects until SIGTERM or SIGINT, and finishes the batch under way; or does the job that is named."""
     configure("collector")
-    stop = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
     try:
+        if list(arguments) == ["compact"]:
+            print(json.dumps(compact(load()).to_json()))  # noqa: T201 - the job's result
+            return 0
+        if arguments:
+            logger.error("unknown job %r: `compact`, or nothing to collect", " ".join(arguments))
+            return 2
+        stop = threading.Event()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, lambda *_: stop.set())
         collect(load(), stop)
     except LakeError as err:
         logger.error("%s", err)
@@ -39,11 +51,17 @@ def main() -> int:
     return 0
 
 
+def compact(settings: Settings) -> Upkeep:
+    """The daily upkeep, now. A collector at work does it by itself: a SQLite catalog then refuses this."""
+    with Lake.open(settings, writable=True) as lake:
+        return keep_up(lake, settings, datetime.now(UTC))
+
+
 def collect(settings: Settings, stop: threading.Event) -> None:
     """Runs one collector, with its probes, until `stop` is set."""
     metrics = Metrics()
     with Lake.open(settings, writable=True) as lake, closing(open_log(settings)) as log:
-        ingest = Ingest(lake, log, settings.collector, metrics)
+        ingest = Ingest(lake, log, settings.collector, metrics, between=Daily(lake, settings))
 
         async def ready() -> Needs:
             return {"record": ingest.trouble or OK}
@@ -55,4 +73,4 @@ def collect(settings: Settings, stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 
 from collector.metrics import Metrics
@@ -36,7 +36,7 @@ MERGE_EVERY = 300
 
 
 class Ingest:
-    """Reads the log and writes the lake, in the thread that calls `run`."""
+    """Reads the log and writes the lake, in the thread that calls `run`; calls `between` after each batch."""
 
     def __init__(
         self,
@@ -46,12 +46,14 @@ class Ingest:
         metrics: Metrics,
         *,
         merge_every: int = MERGE_EVERY,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
         self._lake = lake
         self._log = log
         self._settings = settings
         self._metrics = metrics
         self._merge_every = merge_every
+        self._between = between
         self._commits = 0
         self._trouble = ""
         self._next: dict[Partition, int] = {}
@@ -86,6 +88,7 @@ class Ingest:
                 self._store(records)
             self._measure_lag(reader)
             self._trouble = ""
+            self._between()
 
     def _start(self, _: Iterable[Partition]) -> Mapping[Partition, int]:
         """The lake, not the log, knows what has been recorded."""

@@ -93,6 +93,10 @@ class LakeSettings(Section):
     catalog: str = ""
     # Where Parquet files go, empty for the default place.
     files: str = ""
+    # Days that customers' words stay in the record; 0 keeps them. Nights and deployments always stay.
+    retention_days: Annotated[float, Field(ge=0)] = 0.0
+    # Days that old versions of the record stay readable: so long a night can be repeated exactly.
+    versions_days: Annotated[float, Field(gt=0)] = 30.0
 
 
 class CollectorSettings(Section):
@@ -100,6 +104,9 @@ class CollectorSettings(Section):
     batch: Annotated[int, Field(ge=1, le=100_000)] = 5000
     # Seconds between commits while events trickle in: how stale the lake may be.
     interval_s: Annotated[float, Field(gt=0, le=60)] = 0.5
+    # Days that the event log of one machine keeps chat events that the record holds: what a record that was
+    # lost is built anew from.
+    log_days: Annotated[float, Field(gt=0)] = 90.0
     # Address of the collector's probes and metrics.
     host: str = "127.0.0.1"
     port: Port = 8082

@@ -35,8 +35,10 @@ def add_to(app: typer.Typer) -> None:
     app.command()(demo)
     app.command("doctor")(examine)
     app.command()(version)
+    app.command()(collector)
     for name, module in MODULES.items():
-        app.command(name, help=f"Run the {name} alone, as a deployment does.")(_room(module))
+        if name != "collector":
+            app.command(name, help=f"Run the {name} alone, as a deployment does.")(_room(module))
 
 
 def up(context: typer.Context, json: Json = False) -> None:
@@ -110,13 +112,27 @@ def finish(process: subprocess.Popen[Any]) -> int:
         return code if code >= 0 else 1
 
 
+def collector(
+    context: typer.Context,
+    job: Annotated[
+        str, typer.Argument(help="compact: the daily upkeep, once, while no collector is at work.")
+    ] = "",
+) -> None:
+    """Run the collector alone, as a deployment does, or one job of its."""
+    _become(context, "collector", *([job] if job else []))
+
+
 def _room(module: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
-        # This process becomes the room, so that signals and exit codes are the room's own.
-        command = [sys.executable, "-m", module]
-        os.execve(sys.executable, command, config_of(context).environment())  # noqa: S606 - our own program
+        _become(context, module)
 
     return run
+
+
+def _become(context: typer.Context, module: str, *arguments: str) -> None:
+    """This process becomes the room, so that signals and exit codes are the room's own."""
+    command = [sys.executable, "-m", module, *arguments]
+    os.execve(sys.executable, command, config_of(context).environment())  # noqa: S606 - our own program
 
 
 def _progress(console: Console, name: str, health: Health) -> None:

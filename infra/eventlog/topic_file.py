@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 import time
@@ -90,10 +91,18 @@ def backlog(file: Path) -> Backlog:
     return Backlog(end - first[0], (pages - free) * size, first[3]) if first else Backlog()
 
 
-def delete(file: Path, before: int) -> None:
-    """Removes the records below an offset; their space is used again. Raises sqlite3.Error."""
+def delete(file: Path, offset: int, before: float = math.inf) -> int:
+    """Removes the records below an offset that came before a time; how many. Their space is used again.
+
+    Raises:
+        sqlite3.Error: as `connect` does.
+    """
+    if not file.exists():
+        return 0
     with closing(connect(file)) as connection:
-        connection.execute('DELETE FROM records WHERE "offset" < ?', (before,))
+        return connection.execute(
+            'DELETE FROM records WHERE "offset" < ? AND at < ?', (offset, before)
+        ).rowcount
 
 
 def bad_name(name: str) -> str:
