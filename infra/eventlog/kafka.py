@@ -6,15 +6,13 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 import kafka.errors
 from kafka import KafkaProducer
 
 from infra.errors import EventLogError
 from infra.eventlog import topic_file
+from infra.eventlog.appends import Append, Appends
 from infra.eventlog.base import Partition, Position, Reader, StartAt
 from infra.eventlog.kafka_client import config, create_topics, explain, full_name, unreachable
 from infra.eventlog.kafka_reader import KafkaReader
@@ -27,16 +25,8 @@ logger = logging.getLogger(__name__)
 _BLOCK_MS = 5000
 # A room that is told to stop gives what is on its way this long.
 _CLOSE_S = 10.0
-_LARGEST_BATCH = 1000
 # As the broker's own default (message.max.bytes, which counts a few bytes of its own).
 _LARGEST_VALUE = 1_000_000
-
-
-class _Append(NamedTuple):
-    topic: str
-    key: str
-    value: bytes
-    future: Future[Position]
 
 
 class KafkaEventLog:
@@ -50,26 +40,14 @@ class KafkaEventLog:
     def __init__(self, settings: KafkaSettings, delivery_s: float = 30.0) -> None:
         self._settings = settings
         self._delivery_s = delivery_s
-        self._queue: SimpleQueue[_Append | None] = SimpleQueue()
         self._producer: KafkaProducer | None = None
         self._known: set[str] = set()
         self._failed = threading.Event()  # the producer; some of its errors never end
-        self._lock = threading.Lock()
-        self._closed = False
-        self._writer = threading.Thread(target=self._run, name="kafka-append", daemon=True)
-        self._writer.start()
+        self._appends = Appends("kafka-append", self._write, _LARGEST_VALUE)
 
     def append(self, topic: str, key: str, value: bytes) -> Future[Position]:
         """See `EventLog.append`. Cancelling the future does not take the record back."""
-        future: Future[Position] = Future()
-        future.set_running_or_notify_cancel()
-        with self._lock:
-            refusal = _refusal(topic, key, value, self._closed)
-            if not refusal:
-                self._queue.put(_Append(topic, key, value, future))
-        if refusal:
-            future.set_exception(EventLogError(refusal))
-        return future
+        return self._appends.put(topic, key, value)
 
     def reader(self, topics: Sequence[str], start: StartAt, group: str | None = None) -> Reader:
         """See `EventLog.reader`. It connects at its first use."""
@@ -79,38 +57,21 @@ class KafkaEventLog:
         return KafkaReader(self._settings, tuple(topics), start, group)
 
     def close(self) -> None:
-        """Sends what still waits, then ends the thread. A second call does nothing."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._writer.join()
-
-    def _run(self) -> None:
-        while batch := self._take():
-            try:
-                for append in batch:
-                    self._send(append)
-            except Exception as err:  # noqa: BLE001 - whatever it was, nobody may wait for ever
-                # All that wait fail together: none may overtake one that was refused before it.
-                self._refuse(batch, err)
+        """Sends what still waits, then lets go of the producer. A second call does nothing."""
+        self._appends.close()
         if self._producer:
             self._producer.close(timeout=min(self._delivery_s, _CLOSE_S))
+            self._producer = None
 
-    def _take(self) -> list[_Append]:
-        """Waits for one append and takes all others that wait; empty at the end."""
-        first = self._queue.get()
-        batch = [first] if first else []
-        with suppress(Empty):
-            while batch and len(batch) < _LARGEST_BATCH:
-                item = self._queue.get_nowait()
-                if item is None:
-                    self._queue.put(None)
-                    break
-                batch.append(item)
-        return batch
+    def _write(self, batch: list[Append]) -> None:
+        try:
+            for append in batch:
+                self._send(append)
+        except Exception as err:  # noqa: BLE001 - whatever it was, nobody may wait for ever
+            # All that wait fail together: none may overtake one that was refused before it.
+            self._refuse(batch, err)
 
-    def _send(self, append: _Append) -> None:
+    def _send(self, append: Append) -> None:
         producer = self._connect(append.topic)
         try:
             sent = producer.send(full_name(self._settings, append.topic), append.value, append.key.encode())
@@ -147,11 +108,11 @@ class KafkaEventLog:
                 raise unreachable(self._settings, err) from err
         return self._producer
 
-    def _fail(self, append: _Append, err: Exception) -> None:
+    def _fail(self, append: Append, err: Exception) -> None:
         self._failed.set()
         self._refuse([append], err)
 
-    def _refuse(self, appends: Sequence[_Append], err: Exception) -> None:
+    def _refuse(self, appends: Sequence[Append], err: Exception) -> None:
         if not isinstance(err, EventLogError):
             said = f"Kafka at {self._settings.bootstrap} did not take a record ({explain(err)})."
             err = EventLogError(said)
@@ -160,20 +121,7 @@ class KafkaEventLog:
                 append.future.set_exception(err)
 
 
-def _resolve(append: _Append, metadata: object) -> None:
+def _resolve(append: Append, metadata: object) -> None:
     topic, number, offset = append.topic, metadata.partition, metadata.offset  # type: ignore[attr-defined]
     if not append.future.done():
         append.future.set_result(Position(Partition(topic, number), offset))
-
-
-def _refusal(topic: str, key: str, value: bytes, closed: bool) -> str:
-    """Why a record cannot be taken, or nothing."""
-    if closed:
-        return f"The event log is closed: the record for topic {topic!r} came too late."
-    if len(value) > _LARGEST_VALUE:
-        return f"A record of {len(value)} bytes is above the {_LARGEST_VALUE} that topic {topic} takes."
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return f"The key {key!r} is not valid text: remove the lone surrogates."
-    return topic_file.bad_name(topic)

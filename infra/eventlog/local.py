@@ -15,29 +15,19 @@ from concurrent.futures import Future
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from typing import NamedTuple
 
 from infra.errors import EventLogError
 from infra.eventlog import topic_file
+from infra.eventlog.appends import Append, Appends
 from infra.eventlog.base import Partition, Position, Reader, Record, StartAt
 
 # With one caller at a time a pause would only add latency; with several it lets them share one fsync
 # (measured at 32 callers: 2,000 became 2,700 appends/s).
 _LINGER_S = 0.001
-# Bounds a transaction, so that readers and other writers get their turn.
-_LARGEST_BATCH = 1000
 # How often an idle reader looks; one look costs about 10 microseconds.
 _LOOK_S = 0.02
 # Far above any chat event; a larger value is a mistake of the caller and would stall the others.
 _LARGEST_VALUE = 16 * 1024 * 1024
-
-
-class _Append(NamedTuple):
-    topic: str
-    key: str
-    value: bytes
-    future: Future[Position]
 
 
 class LocalEventLog:
@@ -52,25 +42,12 @@ class LocalEventLog:
     def __init__(self, folder: Path, busy_s: float = 5.0) -> None:
         self._folder = folder
         self._busy_s = busy_s
-        self._queue: SimpleQueue[_Append | None] = SimpleQueue()
         self._connections: dict[str, sqlite3.Connection] = {}
-        self._lock = threading.Lock()
-        self._closed = False
-        self._writer = threading.Thread(target=self._run, name="event-log", daemon=True)
-        self._writer.start()
+        self._appends = Appends("event-log", self._write_all, _LARGEST_VALUE, _LINGER_S)
 
     def append(self, topic: str, key: str, value: bytes) -> Future[Position]:
         """See `EventLog.append`. Cancelling the future does not take the record back."""
-        future: Future[Position] = Future()
-        # A caller that goes away (asyncio cancels what it awaits) must not undo what others rely on.
-        future.set_running_or_notify_cancel()
-        with self._lock:
-            refusal = _refusal(topic, key, value, self._closed)
-            if not refusal:
-                self._queue.put(_Append(topic, key, value, future))
-        if refusal:
-            future.set_exception(EventLogError(refusal))
-        return future
+        return self._appends.put(topic, key, value)
 
     def reader(self, topics: Sequence[str], start: StartAt, group: str | None = None) -> Reader:
         """See `EventLog.reader`. A topic has one partition, so one member of a group reads it at a time.
@@ -84,41 +61,16 @@ class LocalEventLog:
         return LocalReader(self._folder, tuple(topics), start, group)
 
     def close(self) -> None:
-        """Writes what still waits, then ends the thread. A second call does nothing."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._queue.put(None)
-        self._writer.join()
-
-    def _run(self) -> None:
-        while batch := self._take():
-            for topic, appends in groupby(sorted(batch, key=_topic), key=_topic):
-                self._write(topic, list(appends))
+        """Writes what still waits, then lets go of the files. A second call does nothing."""
+        self._appends.close()
         for topic in list(self._connections):
             self._forget(topic)
 
-    def _take(self) -> list[_Append]:
-        """Waits for one append and takes all others that wait; empty at the end."""
-        first = self._queue.get()
-        batch = [first] if first else []
-        if batch:
-            self._drain(batch)
-        if len(batch) > 1:
-            time.sleep(_LINGER_S)
-            self._drain(batch)
-        return batch
+    def _write_all(self, batch: list[Append]) -> None:
+        for topic, appends in groupby(sorted(batch, key=_topic), key=_topic):
+            self._write(topic, list(appends))
 
-    def _drain(self, batch: list[_Append]) -> None:
-        with suppress(Empty):
-            while len(batch) < _LARGEST_BATCH:
-                item = self._queue.get_nowait()
-                if item is None:
-                    self._queue.put(None)  # the end, left for the next round; nothing can follow it
-                    return
-                batch.append(item)
-
-    def _write(self, topic: str, appends: Sequence[_Append]) -> None:
+    def _write(self, topic: str, appends: Sequence[Append]) -> None:
         try:
             first = self._commit(topic, appends)
         except (sqlite3.Error, OSError) as err:
@@ -134,7 +86,7 @@ class LocalEventLog:
             for number, append in enumerate(appends, first):
                 append.future.set_result(Position(Partition(topic), number))
 
-    def _commit(self, topic: str, appends: Sequence[_Append]) -> int:
+    def _commit(self, topic: str, appends: Sequence[Append]) -> int:
         """One transaction; returns the offset of its first record."""
         if topic not in self._connections:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -275,18 +227,5 @@ class LocalReader:
             ) from err
 
 
-def _topic(append: _Append) -> str:
+def _topic(append: Append) -> str:
     return append.topic
-
-
-def _refusal(topic: str, key: str, value: bytes, closed: bool) -> str:
-    """Why a record cannot be taken, or nothing. One bad record must not spoil its whole batch."""
-    if closed:
-        return f"The event log is closed: the record for topic {topic!r} came too late."
-    if len(value) > _LARGEST_VALUE:
-        return f"A record of {len(value)} bytes is above the {_LARGEST_VALUE} that topic {topic} takes."
-    try:
-        key.encode()
-    except UnicodeEncodeError:
-        return f"The key {key!r} is not valid text: remove the lone surrogates."
-    return topic_file.bad_name(topic)
