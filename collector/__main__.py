@@ -1,8 +1,9 @@
 """`python -m collector`: settings, collaborators, probes, then the loop of `ingest` until a signal.
 
-`python -m collector compact` does the daily upkeep once, and prints what it removed.
+`python -m collector compact` does the daily upkeep once; `replay` builds the record anew from the event log.
 
-Exit codes: 0 stopped, 1 failed, 4 the lake is down. An event log that is down is waited for.
+Exit codes: 0 stopped, 1 failed, 2 an unknown job, 4 the lake is down. An event log that is
+down is waited for.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from typing import Any
 
 from collector.ingest import Ingest
 from collector.metrics import Metrics
-from collector.upkeep import Daily, Upkeep, keep_up
+from collector.replay import replay
+from collector.upkeep import Daily, keep_up
 from infra.errors import LakeError, NightshiftError
 from infra.eventlog import open_log
 from infra.lake import Lake
@@ -32,12 +35,8 @@ def main(arguments: Sequence[str]) -> int:
     """Collects until SIGTERM or SIGINT, and finishes the batch under way; or does the job that is named."""
     configure("collector")
     try:
-        if list(arguments) == ["compact"]:
-            print(json.dumps(compact(load()).to_json()))  # noqa: T201 - the job's result
-            return 0
         if arguments:
-            logger.error("unknown job %r: `compact`, or nothing to collect", " ".join(arguments))
-            return 2
+            return do(" ".join(arguments), load())
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
@@ -51,10 +50,22 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def compact(settings: Settings) -> Upkeep:
-    """The daily upkeep, now. A collector at work does it by itself: a SQLite catalog then refuses this."""
+def do(job: str, settings: Settings) -> int:
+    """One job alone, which a SQLite catalog refuses while a collector is at work. Prints what it did."""
+    if job not in JOBS:
+        logger.error("unknown job %r: name one of %s, or nothing to collect", job, ", ".join(JOBS))
+        return 2
+    print(json.dumps(JOBS[job](settings)))  # noqa: T201 - the job's result
+    return 0
+
+
+def compact(settings: Settings) -> dict[str, int]:
+    """The daily upkeep, now."""
     with Lake.open(settings, writable=True) as lake:
-        return keep_up(lake, settings, datetime.now(UTC))
+        return keep_up(lake, settings, datetime.now(UTC)).to_json()
+
+
+JOBS: dict[str, Callable[[Settings], dict[str, Any]]] = {"compact": compact, "replay": replay}
 
 
 def collect(settings: Settings, stop: threading.Event) -> None:

@@ -81,6 +81,18 @@ class Ingest:
                 self._trouble = str(err)
                 stop.wait(PAUSE_S)
 
+    def catch_up(self) -> None:
+        """Collects what is on the log now, alone: no other member of the group is asked.
+
+        Raises:
+            LakeError: the lake refused a batch again and again.
+            EventLogError: the log cannot be read.
+        """
+        with closing(self._log.reader(list(Topic), self._start)) as reader:
+            while not reader.at_end():
+                if records := reader.poll(PAUSE_S, self._settings.batch):
+                    self._store(records)
+
     def _collect(self, reader: Reader, stop: threading.Event) -> None:
         while not stop.is_set():
             records = self._gather(reader, stop)

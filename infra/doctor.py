@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -43,6 +43,7 @@ _MEMORY_GB = 6.0
 _LAG = 1000
 # Seconds that an event may be on its way to Kafka.
 _LATE_S = 60.0
+_REPLAY = "Stop the collector and build the record anew from the event log: nightshift collector replay"
 _ALLOCATOR = "libtcmalloc_minimal.so.4"
 
 
@@ -220,16 +221,27 @@ def lake(settings: Settings) -> Finding:
 
     try:
         with Lake.open(settings) as record:
+            if torn := _torn(record.query("files")):
+                message = f"{len(torn)} files are missing or torn, {torn[0]} the first"
+                return Finding("lake", "fail", message, _REPLAY)
             recorded = record.offsets()
             snapshot = record.snapshot()
         end = _end(settings)
     except LakeError as err:
+        if Path(settings.lake_catalog).is_file():
+            return Finding("lake", "fail", str(err), _REPLAY)
         there = settings.log_dir.is_dir()
         step = "Start the collector: nightshift up"
         return Finding("lake", "warn" if there else "ok", str(err), step)
     except EventLogError:
         return Finding("lake", "ok", f"snapshot {snapshot}; only the event log could tell how far behind")
     return lag(end - sum(recorded.values()), snapshot)
+
+
+def _torn(files: list[dict[str, Any]]) -> list[str]:
+    """The record's files on this machine that are not there in their whole length."""
+    here = [(Path(file["data_file"]), file["bytes"]) for file in files if "://" not in file["data_file"]]
+    return [str(path) for path, size in here if not path.is_file() or path.stat().st_size != size]
 
 
 def lag(events: int, snapshot: int) -> Finding:

@@ -115,7 +115,8 @@ def finish(process: subprocess.Popen[Any]) -> int:
 def collector(
     context: typer.Context,
     job: Annotated[
-        str, typer.Argument(help="compact: the daily upkeep, once, while no collector is at work.")
+        str,
+        typer.Argument(help="compact: the daily upkeep, once. replay: the record anew from the log."),
     ] = "",
 ) -> None:
     """Run the collector alone, as a deployment does, or one job of its."""

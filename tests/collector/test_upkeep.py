@@ -147,7 +147,9 @@ def test_it_is_due_once_a_day_and_a_refusal_waits_for_the_next(
 
 def job(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "collector", *arguments]
-    environment = child_environment(NIGHTSHIFT_DATA=str(settings.data))
+    environment = child_environment(
+        NIGHTSHIFT_DATA=str(settings.data), NIGHTSHIFT_COLLECTOR__PORT=str(settings.collector.port)
+    )
     return subprocess.run(command, env=environment, capture_output=True, check=False)
 
 
