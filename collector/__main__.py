@@ -1,6 +1,7 @@
 """`python -m collector`: settings, collaborators, probes, then the loop of `ingest` until a signal.
 
-`python -m collector compact` does the daily upkeep once; `replay` builds the record anew from the event log.
+`python -m collector compact` does the daily upkeep once, `replay` builds the record anew from the event log,
+`retry` tries dead letters again.
 
 Exit codes: 0 stopped, 1 failed, 2 an unknown job, 4 the lake is down. An event log that is
 down is waited for.
@@ -21,6 +22,7 @@ from typing import Any
 from collector.ingest import Ingest
 from collector.metrics import Metrics
 from collector.replay import replay
+from collector.retry import retry
 from collector.upkeep import Daily, keep_up
 from infra.errors import LakeError, NightshiftError
 from infra.eventlog import open_log
@@ -65,7 +67,7 @@ def compact(settings: Settings) -> dict[str, int]:
         return keep_up(lake, settings, datetime.now(UTC)).to_json()
 
 
-JOBS: dict[str, Callable[[Settings], dict[str, Any]]] = {"compact": compact, "replay": replay}
+JOBS: dict[str, Callable[[Settings], dict[str, Any]]] = {"compact": compact, "replay": replay, "retry": retry}
 
 
 def collect(settings: Settings, stop: threading.Event) -> None:

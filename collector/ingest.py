@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 
 from collector.metrics import Metrics
-from collector.rows import DEAD_LETTERS, Row, rows
+from collector.rows import DEAD_LETTERS, Row, by_table, rows
 from infra.errors import EventLogError, LakeError
 from infra.eventlog.base import EventLog, Partition, Reader, Record
 from infra.events import Topic
@@ -119,7 +119,7 @@ class Ingest:
         return batch
 
     def _store(self, records: Sequence[Record]) -> None:
-        batch, offsets = _by_table(records), _next_offsets(records)
+        batch, offsets = by_table(map(rows, records)), _next_offsets(records)
         began = time.monotonic()
         stored = self._commit(batch, offsets)
         self._metrics.committed(time.monotonic() - began)
@@ -174,14 +174,6 @@ class Ingest:
         for partition, end in reader.end_offsets().items():
             behind = end - self._next.get(partition, 0)
             self._metrics.lag.labels(partition.topic, partition.number).set(behind)
-
-
-def _by_table(records: Iterable[Record]) -> dict[str, list[Row]]:
-    batch: dict[str, list[Row]] = {}
-    for record in records:
-        for table, some in rows(record).items():
-            batch.setdefault(table, []).extend(some)
-    return batch
 
 
 def _next_offsets(records: Iterable[Record]) -> dict[Partition, int]:

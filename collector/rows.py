@@ -6,7 +6,7 @@ would stop the batch that it is in, for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from pydantic_core import to_json
@@ -39,6 +39,15 @@ def rows(record: Record) -> dict[str, list[Row]]:
         return _rows(record, Event.decode(record.value))
     except (ValueError, OverflowError) as err:  # EventError, text that is no Unicode, a date before year 1
         return {DEAD_LETTERS: [_dead_letter(record, str(err))]}
+
+
+def by_table(found: Iterable[Mapping[str, list[Row]]]) -> dict[str, list[Row]]:
+    """The rows of several records, by table."""
+    batch: dict[str, list[Row]] = {}
+    for one in found:
+        for table, some in one.items():
+            batch.setdefault(table, []).extend(some)
+    return batch
 
 
 def _rows(record: Record, event: Event) -> dict[str, list[Row]]:

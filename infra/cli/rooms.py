@@ -116,7 +116,7 @@ def collector(
     context: typer.Context,
     job: Annotated[
         str,
-        typer.Argument(help="compact: the daily upkeep, once. replay: the record anew from the log."),
+        typer.Argument(help="compact: the daily upkeep. replay: the record anew. retry: dead letters again."),
     ] = "",
 ) -> None:
     """Run the collector alone, as a deployment does, or one job of its."""

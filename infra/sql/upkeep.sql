@@ -20,6 +20,10 @@ DELETE FROM completions WHERE "at" < $before;
 -- Removes dead letters from before a time.
 DELETE FROM dead_letters WHERE "at" < $before;
 
+-- name: forget_dead_letter
+-- Removes the dead letter of one place on the log.
+DELETE FROM dead_letters WHERE topic = $topic AND partition = $partition AND "offset" = $offset;
+
 -- name: forget_offsets
 -- Removes offsets that later ones replaced.
 DELETE FROM offsets

@@ -1,0 +1,39 @@
+"""Tries dead letters again, for instance after an upgrade: what can be read now becomes rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from collector.rows import DEAD_LETTERS, by_table, rows
+from infra.eventlog.base import Partition, Position, Record
+from infra.lake import Lake
+from infra.settings import Settings
+
+_EVERYTHING = 2**62
+
+
+def retry(settings: Settings) -> dict[str, int]:
+    """How many dead letters became rows, and how many still cannot be read.
+
+    Rows are written before their letter is removed, and a row's event id is taken once: a job that is killed
+    in between loses and doubles nothing.
+
+    Raises:
+        LakeError: the lake refused, for instance since a collector is at work.
+    """
+    with Lake.open(settings, writable=True) as lake:
+        letters = lake.query("dead_letters", limit=_EVERYTHING)
+        readable = [
+            (letter, found) for letter in letters if DEAD_LETTERS not in (found := rows(_record(letter)))
+        ]
+        lake.append(by_table(found for _, found in readable), {})
+        for letter, _ in readable:
+            place = {name: letter[name] for name in ("topic", "partition", "offset")}
+            lake.query("forget_dead_letter", **place)
+    return {"became_rows": len(readable), "still_dead": len(letters) - len(readable)}
+
+
+def _record(letter: dict[str, Any]) -> Record:
+    """The record as it was on the log."""
+    position = Position(Partition(letter["topic"], letter["partition"]), letter["offset"])
+    return Record(position, letter["key"], letter["value"].encode(), letter["at"].timestamp())
