@@ -23,9 +23,8 @@ def retry(settings: Settings) -> dict[str, int]:
     """
     with Lake.open(settings, writable=True) as lake:
         letters = lake.query("dead_letters", limit=_EVERYTHING)
-        readable = [
-            (letter, found) for letter in letters if DEAD_LETTERS not in (found := rows(_record(letter)))
-        ]
+        tried = [(letter, rows(_record(letter))) for letter in letters]
+        readable = [(letter, found) for letter, found in tried if DEAD_LETTERS not in found]
         lake.append(by_table(found for _, found in readable), {})
         for letter, _ in readable:
             place = {name: letter[name] for name in ("topic", "partition", "offset")}

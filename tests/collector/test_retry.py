@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from collector import retry as retrying
 from collector.retry import retry
 from collector.rows import rows
 from infra.errors import LakeError
@@ -61,7 +60,7 @@ def test_a_job_that_ends_in_the_middle_doubles_nothing(
         return query(lake, name, **params)
 
     with monkeypatch.context() as patched, pytest.raises(LakeError):
-        patched.setattr(retrying.Lake, "query", broken)
+        patched.setattr(Lake, "query", broken)
         retry(settings)
     retry(settings)
     assert state(settings) == (5, [5, 6, 7])
