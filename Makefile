@@ -27,8 +27,8 @@ format: .venv/.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: .venv/.installed
-	@if [ -f infra/bench/__main__.py ]; then $(BIN)/python -m infra.bench; else echo "There is nothing to measure yet."; fi
+bench: .venv/.installed   ## measurements as ratios; KAFKA_BOOTSTRAP=host:9092 adds Kafka
+	$(BIN)/python -m infra.bench
 
 model: models/.assembled   ## the base model and the static vectors, once
 
