@@ -71,10 +71,9 @@ def _apply(state: Deployment, change: DeploymentChanged) -> Deployment:  # noqa:
         case "roll_back":
             return _roll_back(state, change.adapter)
         case "reject" if change.adapter and change.adapter not in state.wanted:
-            return replace(state, denied=state.denied | {change.adapter})
+            return _deny(state, change.adapter)
         case "base":
-            denied = state.denied | set(state.wanted)
-            return replace(state, stable="", canary="", share=0.0, previous="", denied=denied)
+            return _deny(replace(state, stable="", canary="", share=0.0, previous=""), *state.wanted)
         case _:
             return state
 
@@ -92,11 +91,19 @@ def _may_promote(state: Deployment, adapter: str) -> bool:
 def _roll_back(state: Deployment, adapter: str) -> Deployment:
     """Takes back the canary, or else the stable adapter in favour of what was stable before it."""
     if state.canary and adapter in ("", state.canary):
-        return replace(state, canary="", share=0.0, denied=state.denied | {state.canary})
+        return _deny(replace(state, canary="", share=0.0), state.canary)
     if state.stable and adapter in ("", state.stable):
-        stable = state.previous if state.previous not in state.denied else ""
-        return replace(state, stable=stable, previous="", denied=state.denied | {state.stable})
+        back = replace(state, stable=state.previous, previous="")
+        if back.stable and back.stable == back.canary:  # on trial once more, it serves everybody now
+            back = replace(back, canary="", share=0.0)
+        return _deny(back, state.stable)
     return state
+
+
+def _deny(state: Deployment, *adapters: str) -> Deployment:
+    """Never served again, nor gone back to."""
+    denied = state.denied | set(adapters)
+    return replace(state, denied=denied, previous="" if state.previous in denied else state.previous)
 
 
 def fold(changes: Iterable[DeploymentChanged], state: Deployment | None = None) -> Deployment:

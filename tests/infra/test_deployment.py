@@ -9,7 +9,7 @@ from infra.deployment import Deployment, apply, fold
 from infra.events import DeploymentChanged
 
 ADAPTERS = ["", "a", "b", "c"]
-ACTIONS = ["canary", "share", "promote", "roll_back", "base"]
+ACTIONS = ["canary", "share", "promote", "roll_back", "reject", "base"]
 changes = st.builds(
     DeploymentChanged,
     action=st.sampled_from(ACTIONS),
@@ -33,6 +33,20 @@ def test_what_serves_was_never_denied(history: list[DeploymentChanged]) -> None:
     assert "" not in state.denied
     assert len(state.wanted) == len(set(state.wanted))
     assert state.previous not in state.denied
+
+
+def test_what_was_stable_before_may_be_on_trial_again() -> None:
+    state = fold([change("promote", "a"), change("promote", "b"), change("canary", "a", 0.5)])
+    assert (state.stable, state.canary, state.previous) == ("b", "a", "a")
+    taken_back = apply(state, change("roll_back"))  # the canary: nothing goes back to it either
+    assert (taken_back.stable, taken_back.canary, taken_back.previous) == ("b", "", "")
+    back = apply(state, change("roll_back", "b"))  # what is on trial serves everybody: the trial is over
+    assert (back.stable, back.canary, back.share, back.denied) == ("a", "", 0.0, frozenset({"b"}))
+
+
+def test_what_was_rejected_is_not_gone_back_to() -> None:
+    state = fold([change("promote", "a"), change("promote", "b"), change("reject", "a"), change("roll_back")])
+    assert (state.stable, state.denied) == ("", frozenset({"a", "b"}))
 
 
 @given(histories)
