@@ -36,7 +36,7 @@ from trainer.work import FINETUNE, Work
 
 ROOT = Path(__file__).parents[1]
 STUB_FINETUNE = ROOT / "tests" / "stub_finetune.py"
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 @contextmanager

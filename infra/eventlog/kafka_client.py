@@ -92,10 +92,7 @@ def create_topics(settings: KafkaSettings, topics: tuple[str, ...]) -> None:
             if full_name(settings, topic) not in there
         }
         if missing:
-            admin.create_topics(missing, wait_for_metadata=True)
-            logger.info("created the topics %s", ", ".join(missing))
-    except kafka.errors.TopicAlreadyExistsError:
-        pass  # another room was faster
+            _create(admin, missing)
     except kafka.errors.KafkaError as err:
         raise EventLogError(
             f"Kafka at {settings.bootstrap} did not create {', '.join(topics)} ({explain(err)}): "
@@ -103,6 +100,16 @@ def create_topics(settings: KafkaSettings, topics: tuple[str, ...]) -> None:
         ) from err
     finally:
         admin.close()
+
+
+def _create(admin: KafkaAdminClient, missing: dict[str, dict[str, Any]]) -> None:
+    """Returns when all are there: a group that subscribes while one appears may wait for it in vain."""
+    try:
+        admin.create_topics(missing)
+        logger.info("created the topics %s", ", ".join(missing))
+    except kafka.errors.TopicAlreadyExistsError:
+        pass  # another room was faster
+    admin.wait_for_topics(list(missing))
 
 
 def unreachable(settings: KafkaSettings, err: Exception) -> EventLogError:

@@ -12,7 +12,7 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 
 from infra.errors import EventLogError
 from infra.eventlog.base import Partition, Position, Record, StartAt
-from infra.eventlog.kafka_client import config, full_name, unreachable
+from infra.eventlog.kafka_client import config, create_topics, full_name, unreachable
 from infra.sections import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -129,6 +129,8 @@ class KafkaReader:
 
     def _connect(self) -> KafkaConsumer:
         if self._consumer is None:
+            if self._group:  # a subscription to what does not exist yet may wait for long
+                create_topics(self._settings, tuple(self._topics.values()))
             try:
                 self._consumer = KafkaConsumer(
                     **config(self._settings),

@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
@@ -100,6 +101,19 @@ def test_a_client_that_is_not_installed(settings: Settings, monkeypatch: pytest.
     far = settings.model_copy(update={"kafka": KafkaSettings(bootstrap="broker:9092")})
     with pytest.raises(SettingsError, match=r"nightshift\[kafka\]"):
         open_log(far)
+
+
+@pytest.mark.parametrize("kind", ["apache", "tansu"])
+def test_a_group_that_comes_first_is_served_at_once(bootstrap: Callable[[str], str], kind: str) -> None:
+    kafka = KafkaSettings(bootstrap=bootstrap(kind), prefix=f"first-{kind}.", partitions=2)
+    with closing(KafkaEventLog(kafka)) as log, closing(log.reader(["chat"], from_beginning, "c")) as reader:
+        assert reader.poll(0.5) == []
+        log.append("chat", "k", b"v").result(10)
+        deadline = time.monotonic() + 20
+        found = reader.poll(1.0)
+        while not found and time.monotonic() < deadline:
+            found = reader.poll(1.0)
+        assert [record.value for record in found] == [b"v"]
 
 
 def test_what_cannot_be_taken_is_refused_alone(bootstrap: Callable[[str], str]) -> None:
