@@ -7,16 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from infra.errors import EventLogError
-from infra.eventlog import open_log, topic_file
+from infra.eventlog import open_log
 from infra.eventlog.base import Partition, Reader, Record, from_beginning
 from infra.eventlog.local import LocalEventLog
 from infra.settings import Settings
@@ -69,20 +67,6 @@ def log(tmp_path: Path) -> Iterator[LocalEventLog]:
     log = LocalEventLog(tmp_path / "log")
     yield log
     log.close()
-
-
-def test_a_new_file_may_be_opened_by_many_at_once(tmp_path: Path) -> None:
-    for number in range(60):
-        file = tmp_path / f"{number}.sqlite"
-        barrier = threading.Barrier(4)
-
-        def open_one(file: Path = file, barrier: threading.Barrier = barrier) -> None:
-            barrier.wait()
-            topic_file.connect(file).close()
-
-        with ThreadPoolExecutor(4) as pool:
-            for future in [pool.submit(open_one) for _ in range(4)]:
-                future.result()
 
 
 def start(program: str, *arguments: str) -> subprocess.Popen[str]:
