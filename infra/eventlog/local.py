@@ -146,8 +146,11 @@ class LocalReader:
         return {partition: self._end(partition) for partition in self._next}
 
     def at_end(self) -> bool:
-        """See `Reader.at_end`."""
-        return all(self._next[partition] >= end for partition, end in self.end_offsets().items())
+        """See `Reader.at_end`. Asks for records, not for the end: old ones may have been removed below it."""
+        self._assign()
+        return not any(
+            self._select(partition, topic_file.READ, (offset, 1)) for partition, offset in self._next.items()
+        )
 
     def close(self) -> None:
         """Lets go of files and of the group's locks, and wakes a waiting `poll`."""

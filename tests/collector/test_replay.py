@@ -16,6 +16,7 @@ from collector.metrics import Metrics
 from collector.replay import replay
 from infra import doctor
 from infra.errors import LakeError
+from infra.eventlog import topic_file
 from infra.eventlog.local import LocalEventLog
 from infra.events import Event, Feedback, Topic
 from infra.lake import Lake
@@ -99,3 +100,11 @@ def test_it_is_a_job_of_the_collector(settings: Settings, recorded: list[dict[st
 
 def test_without_an_old_record_nothing_is_moved(settings: Settings) -> None:
     assert replay(settings)["moved_aside"] == ""
+
+
+def test_a_log_that_was_trimmed_ends_too(settings: Settings, recorded: list[dict[str, Any]]) -> None:
+    for topic, left in ((Topic.INTERACTIONS, 1), (Topic.FEEDBACK, 0)):
+        file = topic_file.path(settings.log_dir, topic)
+        topic_file.delete(file, topic_file.backlog(file).records - left)
+    done = replay(settings)
+    assert done["interactions"] + done["dead_letters"] == 1
