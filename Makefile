@@ -6,7 +6,7 @@ TORCH = torch==2.13.0+cpu
 BIN = .venv/bin
 EXTRAS = agent,trainer,engine,dashboard,kafka,dev
 
-.PHONY: demo test check lint format bench model
+.PHONY: demo test soak check lint format bench model
 .DELETE_ON_ERROR:
 
 demo: model            ## one whole turn of the loop with real parts, in at most 15 minutes
@@ -14,6 +14,9 @@ demo: model            ## one whole turn of the loop with real parts, in at most
 
 test: model            ## the whole suite, the real engine included
 	$(BIN)/pytest
+
+soak: model            ## the faults that must be survived, by their full counts: an hour or two
+	$(BIN)/pytest tests/faults --soak
 
 check: lint            ## what CI asks before the tests
 	$(BIN)/mypy

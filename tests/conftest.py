@@ -30,6 +30,16 @@ def find_ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in sockets]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="faults by their full counts: hours (make soak)")
+
+
+@pytest.fixture(scope="session")
+def soak(pytestconfig: pytest.Config) -> bool:
+    """Whether faults are tried by their full counts."""
+    return bool(pytestconfig.getoption("--soak"))
+
+
 @pytest.fixture
 def free_ports() -> Callable[[int], list[int]]:
     """Gives so many different ports of loopback that nothing listens on."""
