@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 TORCH = torch==2.13.0+cpu
 BIN = .venv/bin
-EXTRAS = agent,trainer,engine,dashboard,kafka,dev
+EXTRAS = agent,trainer,engine,dashboard,kafka,postgres,s3,dev
 
 .PHONY: demo test soak check lint format bench model
 .DELETE_ON_ERROR:

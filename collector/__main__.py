@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def do(job: str, settings: Settings) -> int:
-    """One job alone, which a SQLite catalog refuses while a collector is at work. Prints what it did."""
+    """One job; collectors at work and it take turns. Prints what it did."""
     if job not in JOBS:
         logger.error("unknown job %r: name one of %s, or nothing to collect", job, ", ".join(JOBS))
         return 2

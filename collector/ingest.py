@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from typing import NamedTuple
 
 from collector.metrics import Metrics
-from collector.rows import DEAD_LETTERS, Row, by_table, rows
-from infra.errors import EventLogError, LakeError
-from infra.eventlog.base import EventLog, Partition, Reader, Record
+from collector.rows import DEAD_LETTERS, Row, by_table, dead_letter, rows
+from infra.errors import EventLogError, LakeError, Unstorable
+from infra.eventlog.base import EventLog, Partition, Position, Reader, Record
 from infra.events import Topic
 from infra.lake import Lake
 from infra.sections import CollectorSettings
@@ -33,6 +34,13 @@ PAUSE_S = 1.0
 # Commits between merges of small files. Merging 500 files takes about half a second; 1,000 unmerged ones
 # make a query over all interactions take a second.
 MERGE_EVERY = 300
+
+
+class Made(NamedTuple):
+    """What a record at a position became: rows by table."""
+
+    position: Position
+    rows: Mapping[str, list[Row]]
 
 
 class Ingest:
@@ -104,7 +112,7 @@ class Ingest:
 
     def _start(self, _: Iterable[Partition]) -> Mapping[Partition, int]:
         """The lake, not the log, knows what has been recorded."""
-        self._next = self._lake.offsets()
+        self._next = self._lake.offsets(self._log.identity())
         return self._next
 
     def _gather(self, reader: Reader, stop: threading.Event) -> list[Record]:
@@ -119,37 +127,48 @@ class Ingest:
         return batch
 
     def _store(self, records: Sequence[Record]) -> None:
-        batch, offsets = by_table(map(rows, records)), _next_offsets(records)
-        began = time.monotonic()
-        stored = self._commit(batch, offsets)
-        self._metrics.committed(time.monotonic() - began)
-        self._next |= offsets
-        self._count(batch, stored)
-        self._merge()
+        """Commits the records' rows. One that the lake cannot store is found by halving, and kept apart."""
+        try:
+            self._commit([Made(record.position, rows(record)) for record in records])
+        except Unstorable as err:
+            if len(records) == 1:
+                self._commit([Made(records[0].position, dead_letter(records[0], str(err)))])
+            else:
+                half = len(records) // 2
+                self._store(records[:half])
+                self._store(records[half:])
 
-    def _commit(
-        self, batch: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int]
-    ) -> Mapping[str, int]:
-        """Tries until the lake takes the batch; how many rows of each table were new."""
+    def _commit(self, batch: Sequence[Made]) -> None:
+        """Tries until the lake takes the batch, whole or what nobody has recorded since."""
         for pause_s in PAUSES_S:
             try:
-                return self._lake.append(batch, offsets)
+                return self._try(batch)
+            except Unstorable:
+                raise
             except LakeError as err:
                 self._trouble = str(err)
                 self._metrics.failures.inc()
                 logger.error("a batch was refused, next try in %s s: %s", pause_s, err)
             time.sleep(pause_s)
-            # A catalog that broke off in the middle of a commit may have taken it after all.
-            if self._has(offsets):
-                return {table: len(some) for table, some in batch.items()}
-        return self._lake.append(batch, offsets)
+        return self._try(batch)
 
-    def _has(self, offsets: Mapping[Partition, int]) -> bool:
-        try:
-            known = self._lake.offsets()
-        except LakeError:
-            return False  # still refused: the next try says so
-        return all(known.get(partition, 0) >= offset for partition, offset in offsets.items())
+    def _try(self, batch: Sequence[Made]) -> None:
+        """One turn at the lake.
+
+        Offsets are looked at within the turn. So what another collector has recorded meanwhile (this one was
+        stopped, and its partitions given away), and what a commit that seemed to fail has recorded after all,
+        is not recorded again.
+        """
+        began, log = time.monotonic(), self._log.identity()
+        with self._lake.turn():
+            known = self._lake.offsets(log)
+            fresh = [made for made in batch if made.position.offset >= known.get(made.position.partition, 0)]
+            tables, offsets = by_table(made.rows for made in fresh), _next_offsets(fresh)
+            stored = self._lake.append(tables, offsets, log)
+        self._metrics.committed(time.monotonic() - began)
+        self._next |= known | offsets
+        self._count(tables, stored)
+        self._merge()
 
     def _count(self, batch: Mapping[str, Sequence[Row]], stored: Mapping[str, int]) -> None:
         for table, some in batch.items():
@@ -176,6 +195,6 @@ class Ingest:
             self._metrics.lag.labels(partition.topic, partition.number).set(behind)
 
 
-def _next_offsets(records: Iterable[Record]) -> dict[Partition, int]:
+def _next_offsets(batch: Iterable[Made]) -> dict[Partition, int]:
     """Records of a partition come in order, so its last one counts."""
-    return {record.position.partition: record.position.offset + 1 for record in records}
+    return {made.position.partition: made.position.offset + 1 for made in batch}

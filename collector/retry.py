@@ -19,7 +19,7 @@ def retry(settings: Settings) -> dict[str, int]:
     in between loses and doubles nothing.
 
     Raises:
-        LakeError: the lake refused, for instance since a collector is at work.
+        LakeError: the lake refused.
     """
     with Lake.open(settings, writable=True) as lake:
         letters = lake.query("dead_letters", limit=_EVERYTHING)
@@ -28,7 +28,8 @@ def retry(settings: Settings) -> dict[str, int]:
         lake.append(by_table(found for _, found in readable), {})
         for letter, _ in readable:
             place = {name: letter[name] for name in ("topic", "partition", "offset")}
-            lake.query("forget_dead_letter", **place)
+            with lake.turn():
+                lake.query("forget_dead_letter", **place)
     return {"became_rows": len(readable), "still_dead": len(letters) - len(readable)}
 
 

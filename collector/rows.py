@@ -38,7 +38,22 @@ def rows(record: Record) -> dict[str, list[Row]]:
     try:
         return _rows(record, Event.decode(record.value))
     except (ValueError, OverflowError) as err:  # EventError, text that is no Unicode, a date before year 1
-        return {DEAD_LETTERS: [_dead_letter(record, str(err))]}
+        return dead_letter(record, str(err))
+
+
+def dead_letter(record: Record, reason: str) -> dict[str, list[Row]]:
+    """The one row of a record that cannot be kept otherwise."""
+    partition, offset = record.position
+    row: Row = {
+        "at": datetime.fromtimestamp(record.at, UTC),
+        "topic": partition.topic,
+        "partition": partition.number,
+        "offset": offset,
+        "key": _readable(record.key),
+        "value": _readable(record.value.decode(errors="backslashreplace")),
+        "reason": _readable(reason),
+    }
+    return {DEAD_LETTERS: [row]}
 
 
 def by_table(found: Iterable[Mapping[str, list[Row]]]) -> dict[str, list[Row]]:
@@ -114,19 +129,6 @@ def _check(row: Mapping[str, object]) -> None:
             value.encode()
             if "\0" in value:
                 raise EventError(f"{column} holds a NUL character, which text in the record cannot.")
-
-
-def _dead_letter(record: Record, reason: str) -> Row:
-    partition, offset = record.position
-    return {
-        "at": datetime.fromtimestamp(record.at, UTC),
-        "topic": partition.topic,
-        "partition": partition.number,
-        "offset": offset,
-        "key": _readable(record.key),
-        "value": _readable(record.value.decode(errors="backslashreplace")),
-        "reason": _readable(reason),
-    }
 
 
 def _readable(text: str) -> str:

@@ -1,7 +1,7 @@
 """Keeps the record small and quick, once a day: merges files, ends old versions, forgets what is too old.
 
-Readers are never blocked: each step is a transaction, and a file is deleted only when no version has
-needed it for a day.
+Readers are never blocked, and other writers for a step at most: each is a transaction, and a file is
+deleted only when no version has needed it for a day.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def keep_up(lake: Lake, settings: Settings, now: datetime) -> Upkeep:
     rows = _forget(lake, settings.lake.retention_days, now)
     _count(lake, "forget_offsets", now - timedelta(days=1))
     lake.compact()
-    lake.query("rewrite_files")
+    with lake.turn():
+        lake.query("rewrite_files")
     versions = _count(lake, "expire_versions", now - timedelta(days=settings.lake.versions_days))
     files = _count(lake, "delete_files", now - _READING)
     return Upkeep(rows, versions, files, _trim(lake, settings, now))
@@ -90,8 +91,9 @@ def _forget(lake: Lake, days: float, now: datetime) -> int:
 
 
 def _count(lake: Lake, statement: str, before: datetime) -> int:
-    """Runs a statement that tells in its one value how many it removed."""
-    return int(next(iter(lake.query(statement, before=before)[0].values())))
+    """Runs a statement, in a turn of its own, that tells in its one value how many it removed."""
+    with lake.turn():
+        return int(next(iter(lake.query(statement, before=before)[0].values())))
 
 
 def _trim(lake: Lake, settings: Settings, now: datetime) -> int:

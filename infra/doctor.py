@@ -23,7 +23,7 @@ from infra.addresses import is_here, is_loopback
 from infra.dashboard.rooms import ask
 from infra.errors import AdapterError, EventLogError, LakeError, NightshiftError, NotFound
 from infra.eventlog import open_log
-from infra.eventlog.base import from_beginning
+from infra.eventlog.base import EventLog, from_beginning
 from infra.eventlog.outbox import waiting_in
 from infra.events import Topic
 from infra.keys import KeyStore
@@ -188,8 +188,8 @@ def event_log(settings: Settings) -> Finding:
     if not settings.kafka.bootstrap and not settings.log_dir.is_dir():
         return Finding("event log", "ok", "nothing was written yet")
     try:
-        with closing(open_log(settings)) as log, closing(log.reader(list(Topic), from_beginning)) as reader:
-            total = sum(reader.end_offsets().values())
+        with closing(open_log(settings)) as log:
+            total = _end(log)
     except EventLogError as err:
         return Finding("event log", "fail", str(err), _log_step(settings))
     return Finding("event log", "ok", f"{total} events")
@@ -224,9 +224,10 @@ def lake(settings: Settings) -> Finding:
             if torn := _torn(record.query("files")):
                 message = f"{len(torn)} files are missing or torn, {torn[0]} the first"
                 return Finding("lake", "fail", message, _REPLAY)
-            recorded = record.offsets()
             snapshot = record.snapshot()
-        end = _end(settings)
+            with closing(open_log(settings)) as log:
+                recorded = record.offsets(log.identity())
+                end = _end(log)
     except LakeError as err:
         if Path(settings.lake_catalog).is_file():
             return Finding("lake", "fail", str(err), _REPLAY)
@@ -284,6 +285,6 @@ def _keys(settings: Settings) -> tuple[object, ...]:
     return KeyStore(settings.keys_file).list()
 
 
-def _end(settings: Settings) -> int:
-    with closing(open_log(settings)) as log, closing(log.reader(list(Topic), from_beginning)) as reader:
+def _end(log: EventLog) -> int:
+    with closing(log.reader(list(Topic), from_beginning)) as reader:
         return sum(reader.end_offsets().values())

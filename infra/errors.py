@@ -25,6 +25,10 @@ class LakeError(NightshiftError, OSError):
     """The lake could not be opened, read or written."""
 
 
+class Unstorable(LakeError):
+    """A value does not fit its column: trying again cannot help."""
+
+
 class EngineError(NightshiftError, OSError):
     """The engine answered with an error. `status` is its HTTP status, 0 when it did not answer at all."""
 

@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from infra.errors import SettingsError
+from infra.secrets import without_secrets
 from infra.sections import (
     AgentSettings,
     CanarySettings,
@@ -165,7 +166,9 @@ def _explain(err: ValidationError, path: Path) -> str:
     for detail in err.errors(include_url=False):
         where = ".".join(str(part) for part in detail["loc"]) or "settings"
         lines.append(
-            f"{where}: {detail['msg']} (got {detail['input']!r})" if detail["loc"] else detail["msg"]
+            f"{where}: {detail['msg']} (got {without_secrets(repr(detail['input']))})"
+            if detail["loc"]
+            else detail["msg"]
         )
     return f"{path} or a {PREFIX} variable is wrong. " + "; ".join(lines) + "."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,7 +19,7 @@ from infra.sections import (
     TrainerSettings,
 )
 from infra.settings import Settings
-from tests import brokers
+from tests import brokers, postgres
 
 
 def find_ports(count: int) -> list[int]:
@@ -66,6 +67,21 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
             return addresses[kind]
 
         yield address
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Server]:
+    """A PostgreSQL, started when the first test asks for it."""
+    if why := postgres.missing():
+        pytest.skip(f"no PostgreSQL: {why}")
+    with postgres.running(tmp_path_factory.mktemp("postgres") / "server", *find_ports(1)) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_catalog(postgres_server: postgres.Server) -> str:
+    """A setting for `lake.catalog`: a new, empty database."""
+    return postgres_server.database(f"lake_{time.time_ns()}")
 
 
 @pytest.fixture

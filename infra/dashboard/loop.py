@@ -87,7 +87,7 @@ def _record(site: Site) -> dict[str, Any]:
             "today": site.record.first("answers_since", since=_midnight(site.now()))["answers"],
             "answers": totals["interactions"],
             "conversations": totals["conversations"],
-            "offsets": site.record.offsets(),
+            "offsets": site.record.offsets(site.serving.log()),
             "snapshot": site.record.snapshot(),
             "night": {key: value for key, value in nights[0].items() if key != "manifest"} if nights else {},
             "health": Health("up"),

@@ -38,10 +38,10 @@ class Record:
         rows = self.query(name, **params)
         return rows[0] if rows else {}
 
-    def offsets(self) -> Mapping[Partition, int]:
-        """The next offset of each partition that the collector has not recorded yet."""
+    def offsets(self, log: str) -> Mapping[Partition, int]:
+        """The next offset of each partition of a log that the collector has not recorded yet."""
         with self._reader() as lake:
-            return lake.offsets()
+            return lake.offsets(log)
 
     def snapshot(self) -> int:
         with self._reader() as lake:

@@ -71,6 +71,10 @@ class Serving:
         with self._lock:
             return self._ends.end_offsets()
 
+    def log(self) -> str:
+        """Which event log these offsets are of."""
+        return self._log.identity()
+
     def close(self) -> None:
         self._tail.close()
         self._ends.close()

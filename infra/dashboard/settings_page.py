@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from typing import Any
 
 from fastapi import APIRouter
@@ -11,11 +11,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 
 from infra.dashboard.site import Site, View
+from infra.secrets import without_secrets
 from infra.settings import PREFIX, Settings
-
-# Passwords in connection strings: postgresql://name:PASSWORD@host, password=PASSWORD, secret='…'.
-_URL = re.compile(r"(://[^/\s:@]*):[^@\s]*@")
-_PAIR = re.compile(r"(?i)\b(\w*(?:pass(?:word|wd)?|secret|token|key)\w*\s*=\s*)('[^']*'|\"[^\"]*\"|[^\s;&]+)")
 
 
 def router(site: Site) -> APIRouter:
@@ -39,13 +36,17 @@ def settings_view(settings: Settings) -> View:
     sections = {"general": lines}
     for name, section in settings:
         if isinstance(section, BaseModel):
-            sections[name] = [_line(name, key, value, _default(section, key)) for key, value in section]
+            sections[name] = list(_lines(name, section))
     return {"sections": sections}
 
 
-def without_secrets(value: object) -> str:
-    """A value as text, passwords replaced."""
-    return _PAIR.sub(r"\1•••", _URL.sub(r"\1:•••@", str(value)))
+def _lines(name: str, section: BaseModel) -> Iterator[dict[str, Any]]:
+    for key, value in section:
+        if isinstance(value, BaseModel):
+            inner = _lines(f"{name}__{key}", value)
+            yield from (line | {"name": f"{key}.{line['name']}"} for line in inner)
+        else:
+            yield _line(name, key, value, _default(section, key))
 
 
 def _line(section: str, name: str, value: object, default: object) -> dict[str, Any]:

@@ -11,6 +11,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+# What `EventLog.identity` says of the log of one machine.
+LOCAL = "local"
+
 
 class Partition(NamedTuple):
     """One ordered part of a topic. The local log has one partition, 0, in each topic."""
@@ -71,6 +74,13 @@ class EventLog(Protocol):
 
         `group` None reads every partition (each agent tails deployments so); readers of one named
         group share the partitions between them. Offsets are kept by the reader's owner, never here.
+        """
+
+    def identity(self) -> str:
+        """Which log this is: offsets in one say nothing about another.
+
+        Raises:
+            EventLogError: it cannot be asked now.
         """
 
     def close(self) -> None:

@@ -14,7 +14,14 @@ from infra.errors import EventLogError
 from infra.eventlog import topic_file
 from infra.eventlog.appends import Append, Appends
 from infra.eventlog.base import Partition, Position, Reader, StartAt
-from infra.eventlog.kafka_client import config, create_topics, explain, full_name, unreachable
+from infra.eventlog.kafka_client import (
+    cluster_id,
+    config,
+    create_topics,
+    explain,
+    full_name,
+    unreachable,
+)
 from infra.eventlog.kafka_reader import KafkaReader
 from infra.events import Topic
 from infra.sections import KafkaSettings
@@ -42,6 +49,7 @@ class KafkaEventLog:
         self._delivery_s = delivery_s
         self._producer: KafkaProducer | None = None
         self._known: set[str] = set()
+        self._identity = ""
         self._failed = threading.Event()  # the producer; some of its errors never end
         self._appends = Appends("kafka-append", self._write, _LARGEST_VALUE)
 
@@ -55,6 +63,12 @@ class KafkaEventLog:
             if refusal := topic_file.bad_name(name):
                 raise EventLogError(refusal)
         return KafkaReader(self._settings, tuple(topics), start, group)
+
+    def identity(self) -> str:
+        """See `EventLog.identity`: the cluster and the topics' prefix."""
+        if not self._identity:
+            self._identity = f"kafka {cluster_id(self._settings)} {self._settings.prefix}"
+        return self._identity
 
     def close(self) -> None:
         """Sends what still waits, then lets go of the producer. A second call does nothing."""

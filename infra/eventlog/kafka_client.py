@@ -102,6 +102,24 @@ def create_topics(settings: KafkaSettings, topics: tuple[str, ...]) -> None:
         admin.close()
 
 
+def cluster_id(settings: KafkaSettings) -> str:
+    """What the cluster calls itself; another cluster at the same address has another name.
+
+    Raises:
+        EventLogError: no broker answers.
+    """
+    try:
+        admin = KafkaAdminClient(**config(settings))
+    except kafka.errors.KafkaError as err:
+        raise unreachable(settings, err) from err
+    try:
+        return str(admin.describe_cluster()["cluster_id"])
+    except kafka.errors.KafkaError as err:
+        raise unreachable(settings, err) from err
+    finally:
+        admin.close()
+
+
 def _create(admin: KafkaAdminClient, missing: dict[str, dict[str, Any]]) -> None:
     """Returns when all are there: a group that subscribes while one appears may wait for it in vain."""
     try:

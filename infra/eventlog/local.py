@@ -19,7 +19,7 @@ from pathlib import Path
 from infra.errors import EventLogError
 from infra.eventlog import topic_file
 from infra.eventlog.appends import Append, Appends
-from infra.eventlog.base import Partition, Position, Reader, Record, StartAt
+from infra.eventlog.base import LOCAL, Partition, Position, Reader, Record, StartAt
 
 # With one caller at a time a pause would only add latency; with several it lets them share one fsync
 # (measured at 32 callers: 2,000 became 2,700 appends/s).
@@ -59,6 +59,10 @@ class LocalEventLog:
             if refusal := topic_file.bad_name(name):
                 raise EventLogError(refusal)
         return LocalReader(self._folder, tuple(topics), start, group)
+
+    def identity(self) -> str:
+        """See `EventLog.identity`."""
+        return LOCAL
 
     def close(self) -> None:
         """Writes what still waits, then lets go of the files. A second call does nothing."""

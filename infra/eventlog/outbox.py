@@ -77,6 +77,10 @@ class Outbox:
         """A reader of the shared log."""
         return self._shared.reader(topics, start, group)
 
+    def identity(self) -> str:
+        """The shared log's."""
+        return self._shared.identity()
+
     def close(self) -> None:
         """Makes durable what was appended; what was not shipped yet is shipped after the next start."""
         self._local.close()

@@ -1,9 +1,10 @@
 -- What the lake itself asks.
 
 -- name: offsets
--- The next offset to read of each partition.
+-- The next offset to read of each partition of $log.
 SELECT topic, partition, max(next_offset) AS next_offset
 FROM offsets
+WHERE log = $log
 GROUP BY ALL
 ORDER BY ALL;
 

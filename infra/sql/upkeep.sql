@@ -30,7 +30,7 @@ DELETE FROM offsets
 WHERE "at" < $before
   AND next_offset < (
     SELECT max(later.next_offset) FROM offsets AS later
-    WHERE later.topic = offsets.topic AND later.partition = offsets.partition
+    WHERE later.log = offsets.log AND later.topic = offsets.topic AND later.partition = offsets.partition
   );
 
 -- name: rewrite_files

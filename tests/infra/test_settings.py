@@ -152,3 +152,11 @@ def test_a_child_gets_our_environment_and_more() -> None:
     assert environment["NIGHTSHIFT_DATA"] == "/srv/ns"
     assert environment["PATH"] == child_environment()["PATH"]
     assert "NIGHTSHIFT_DATA" not in child_environment()
+
+
+@pytest.mark.parametrize(
+    "catalog", ["postgres:host=db password=hush", "postgres:postgresql://me:hush@db/lake"]
+)
+def test_a_password_has_no_place_in_the_catalog(catalog: str, tmp_path: Path) -> None:
+    said = str(read(tmp_path, NIGHTSHIFT_LAKE__CATALOG=catalog))
+    assert "PGPASSWORD" in said and "hush" not in said

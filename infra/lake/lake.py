@@ -1,8 +1,4 @@
-"""The record: DuckLake, which is DuckDB's SQL over Parquet files with a transactional catalog.
-
-The only importer of duckdb. One process writes (the collector), others read at the same time. Rows are
-only appended; what they mean is the business of the queries in `infra/sql`.
-"""
+"""Reading and writing the record."""
 
 from __future__ import annotations
 
@@ -10,9 +6,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from importlib.resources import files
-from importlib.util import find_spec
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,29 +13,18 @@ import duckdb
 
 from infra import sql
 from infra.errors import LakeError
-from infra.eventlog.base import Partition
+from infra.eventlog.base import LOCAL, Partition
+from infra.lake.connection import attached, explained
+from infra.lake.turns import Turns, turns
 from infra.settings import Settings
 
 Row = Mapping[str, object]
 
-# Extensions come from wheels, or from what was installed on purpose: never from the network by themselves.
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-}
-
-# What to do about an error of DuckDB, by a part of its message.
-_NEXT_STEPS = {
-    "locked": "Another process holds the catalog: try again, and run one collector only.",
-    "No snapshot found": "That version was never written, or has been expired: choose a later one.",
-    "xtension": "Install this room's extra (`pip install nightshift[collector]`).",
-    "read-only": "Only the collector writes: open the lake with writable=True there.",
-    "Conversion Error": "Pass values of the types that the query names.",
-}
-
 
 class Lake:
-    """One connection to the record; calls from several threads take turns. A context manager.
+    """One connection to the record, which several threads may use. A context manager.
+
+    Several processes read at the same time; those that write take turns.
 
     A table with an `event_id` holds each id once. The check costs little however long the record grows:
     ids are ULIDs, so a batch's ids lie close together in time, and DuckLake's statistics let it skip every
@@ -50,10 +32,13 @@ class Lake:
     `event_id` column; it is never missed.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, writers: Turns) -> None:
         """Takes a connection that has the lake attached as its current database; see `open`."""
         self._connection = connection
         self._lock = threading.Lock()
+        self._turns = writers
+        self._writing = threading.RLock()
+        self._depth = 0
         self._queries = sql.queries()
         self._columns: dict[str, dict[str, str]] = {}
 
@@ -68,18 +53,35 @@ class Lake:
                 newer program.
         """
         assert not (writable and snapshot is not None), "a snapshot is for reading"
-        with _explained(f"The lake {settings.lake_catalog} cannot be opened"):
-            connection = duckdb.connect(":memory:", config=_CONFIG)
+        lake = cls(attached(settings, writable=writable, snapshot=snapshot), turns(settings.lake_catalog))
         try:
-            _attach(connection, settings, writable, snapshot)
-            lake = cls(connection)
             lake._check_schema(writable)
             if writable:
                 lake._migrate()
-            return lake
         except BaseException:
-            connection.close()
+            lake.close()
             raise
+        return lake
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Holds the right to write: until the end, other processes' writers wait. May be nested.
+
+        Each writing call takes it by itself; take it around several that must see no other's in between.
+
+        Raises:
+            LakeError: another process has held it for a minute, or the catalog does not answer.
+        """
+        with self._writing:
+            if self._depth:
+                yield
+                return
+            with explained("The lake's catalog gave no turn to write"), self._turns.take():
+                self._depth += 1
+                try:
+                    yield
+                finally:
+                    self._depth -= 1
 
     def query(self, name: str, /, **params: object) -> list[dict[str, Any]]:
         """The rows of a named query. Times are UTC, JSON columns are text.
@@ -97,32 +99,36 @@ class Lake:
                 f"The query {name!r} takes {sorted(query.parameters)}, but got {sorted(params)}: "
                 "pass exactly those."
             )
-        with self._lock, _explained(f"The query {name!r} failed"):
+        with self._lock, explained(f"The query {name!r} failed"):
             return _read(self._connection.execute(query.sql, params or None))
 
-    def append(self, rows: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int]) -> dict[str, int]:
-        """Writes rows by table and the partitions' next offsets in ONE transaction: all or nothing.
+    def append(
+        self, rows: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int], log: str = LOCAL
+    ) -> dict[str, int]:
+        """Writes rows by table and the next offsets of a log in ONE transaction: all or nothing.
 
         A row may leave columns out. Returns how many rows of each table were new: a row whose `event_id`
         the table holds already, or that came earlier in the same batch, is not written again.
 
         Raises:
+            Unstorable: a value does not fit; nothing was written.
             LakeError: nothing was written, unless the catalog broke off in the middle of the commit; then
                 `offsets` tells.
         """
+        now = datetime.now(UTC)
         moved = [
-            {"at": datetime.now(UTC), "topic": part.topic, "partition": part.number, "next_offset": offset}
+            {"at": now, "log": log, "topic": part.topic, "partition": part.number, "next_offset": offset}
             for part, offset in offsets.items()
         ]
-        with self._lock, _explained("The lake did not take a batch"), self._transaction():
+        with self.turn(), self._lock, explained("The lake did not take a batch"), self._transaction():
             stored = {table: self._insert(table, some) for table, some in rows.items() if some}
             if moved:
                 self._insert("offsets", moved)
         return stored
 
-    def offsets(self) -> dict[Partition, int]:
-        """The next offset to read of each partition; a partition never read is missing."""
-        found = self.query("offsets")
+    def offsets(self, log: str = LOCAL) -> dict[Partition, int]:
+        """The next offset to read of each partition of a log; a partition never read is missing."""
+        found = self.query("offsets", log=log)
         return {Partition(row["topic"], row["partition"]): row["next_offset"] for row in found}
 
     def snapshot(self) -> int:
@@ -135,12 +141,13 @@ class Lake:
         Older snapshots stay readable. Without it, some hundred commits a day make queries slow (1,000 files:
         a second for one over all interactions; merging 500 takes half a second).
         """
-        with self._lock, _explained("The lake's files cannot be merged"):
+        with self.turn(), self._lock, explained("The lake's files cannot be merged"):
             self._connection.execute("CALL ducklake_flush_inlined_data('lake')")
             self._connection.execute("CALL ducklake_merge_adjacent_files('lake')")
 
     def close(self) -> None:
         self._connection.close()
+        self._turns.close()
 
     def __enter__(self) -> Self:
         return self
@@ -197,7 +204,7 @@ class Lake:
 
     def _version(self) -> int:
         """The version of the schema; 0 where there is none."""
-        with _explained("The lake's schema cannot be read"):
+        with explained("The lake's schema cannot be read"):
             made = ("schema_version",) in self._connection.execute("SHOW TABLES").fetchall()
         return int(self.query("schema")[0]["version"]) if made else 0
 
@@ -211,83 +218,17 @@ class Lake:
 
     def _migrate(self) -> None:
         """Takes the steps that are missing, each in one transaction with the version it reaches."""
+        if self._version() == len(sql.migrations()):
+            return
+        with self.turn():
+            self._take_steps()
+
+    def _take_steps(self) -> None:
         for step in sql.migrations()[self._version() :]:
-            with _explained(f"The lake's schema did not take {step.name}"), self._transaction():
+            with explained(f"The lake's schema did not take {step.name}"), self._transaction():
                 self._connection.execute(step.sql)
                 reached = {"at": datetime.now(UTC), "version": step.version, "name": step.name}
                 self._insert("schema_version", [reached])
-
-
-def _attach(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, writable: bool, snapshot: int | None
-) -> None:
-    """Makes the lake the connection's current database.
-
-    The catalog's setting decides its kind: `postgres:…` is a PostgreSQL connection string, everything else
-    a SQLite file.
-    """
-    catalog = settings.lake_catalog
-    folder = settings.lake_files
-    local = folder if "://" in folder else str(Path(folder).absolute())
-    # Files are named relative to the data path, so the whole data folder may be moved.
-    options = [f"DATA_PATH {_quoted(local)}", "OVERRIDE_DATA_PATH true"]
-    if catalog.startswith("postgres:"):
-        extension = "postgres_scanner"
-    else:
-        extension = "sqlite_scanner"
-        if writable:
-            Path(catalog).parent.mkdir(parents=True, exist_ok=True)
-        elif not Path(catalog).is_file():
-            raise LakeError(f"There is no lake at {catalog} yet: start the collector, which creates it.")
-        catalog = f"sqlite:{catalog}"
-        # Without these two, a writer and a reader wait for each other: p99 1 to 2 s instead of 64 ms.
-        options += ["META_JOURNAL_MODE 'WAL'", "META_BUSY_TIMEOUT 5000"]
-    if not writable:
-        options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"]
-    if snapshot is not None:
-        options.append(f"SNAPSHOT_VERSION {snapshot:d}")
-    with _explained(f"The lake {settings.lake_catalog} cannot be opened"):
-        for name in ("ducklake", extension):
-            _load(connection, name)
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute(f"ATTACH {_quoted('ducklake:' + catalog)} AS lake ({', '.join(options)})")
-        connection.execute("USE lake")
-
-
-def _load(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-    """Loads an extension from its wheel, in place: nothing is copied, so a read-only home is fine.
-
-    Without the wheel, DuckDB looks where `INSTALL` put it.
-    """
-    module = f"duckdb_extension_{name}"
-    if find_spec(module):
-        file = files(module) / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-        connection.execute(f"LOAD {_quoted(str(file))}")
-    else:
-        connection.execute(f"LOAD {name}")
-
-
-def _quoted(text: str) -> str:
-    """A SQL string."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turns DuckDB's errors into ours."""
-    try:
-        yield
-    except duckdb.Error as err:
-        first = str(err).strip().splitlines()[0].rstrip(".")
-        raise LakeError(f"{what}: {first}. {_next_step(err)}") from err
-
-
-def _next_step(err: duckdb.Error) -> str:
-    said = str(err)
-    for sign, step in _NEXT_STEPS.items():
-        if sign in said:
-            return step
-    return "Check that the disk has room and that the lake's folder can be read and written."
 
 
 def _read(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
