@@ -47,8 +47,7 @@ class Server:
     def start(self) -> None:
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [_program("postgres"), "-D", str(self._folder / "data"), *_QUICK]
-                + ["-p", str(self._port), "-h", "127.0.0.1", "-k", ""],
+                [_program("postgres"), "-D", str(self._folder / "data"), *_QUICK, *self._place()],
                 user=self._user,
                 cwd="/",
                 stderr=log,
@@ -71,14 +70,18 @@ class Server:
         assert not done.returncode, done.stderr
         return f"postgres:host=127.0.0.1 port={self._port} user=nightshift dbname={name}"
 
+    def _place(self) -> list[str]:
+        return ["-p", str(self._port), "-h", "127.0.0.1", "-k", ""]
+
     def _ask(self, sql: str) -> subprocess.CompletedProcess[bytes]:
         place = ["-h", "127.0.0.1", "-p", str(self._port), "-U", "nightshift", "-d", "postgres"]
-        return subprocess.run([_program("psql"), *place, "-Atc", sql], capture_output=True, cwd="/")
+        return subprocess.run(
+            [_program("psql"), *place, "-Atc", sql], check=False, capture_output=True, cwd="/"
+        )
 
     def _run(self, name: str, *arguments: str) -> None:
-        subprocess.run(
-            [_program(name), *arguments], check=True, capture_output=True, user=self._user, cwd="/"
-        )
+        command = [_program(name), *arguments]
+        subprocess.run(command, check=True, capture_output=True, user=self._user, cwd="/")
 
 
 @contextmanager

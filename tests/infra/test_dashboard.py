@@ -16,7 +16,6 @@ from fastapi.testclient import TestClient
 from infra.dashboard import manifest, wording
 from infra.dashboard.app import create_app
 from infra.dashboard.live import series
-from infra.dashboard.settings_page import without_secrets
 from infra.dashboard.site import FOLDER, NAV
 from infra.eventlog import open_log
 from infra.events import DeploymentChanged

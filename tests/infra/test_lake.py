@@ -127,7 +127,7 @@ def test_queries_say_what_they_take(lake: Lake) -> None:
 def test_every_query_runs_on_an_empty_lake(lake: Lake) -> None:
     values: dict[str, object] = {
         "since": NOON, "until": NOON, "before": NOON, "bucket_s": 60, "limit": 5, "night": "n", "canary": "x",
-        "conversation_id": "c", "text": None, "topic": "t", "partition": 0, "offset": 0,
+        "conversation_id": "c", "text": None, "topic": "t", "partition": 0, "offset": 0, "log": "local",
     }  # fmt: skip
     for name, query in sql.queries().items():
         assert query.description
