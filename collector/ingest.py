@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
+from collector.dead_letters import copy
 from collector.metrics import Metrics
 from collector.rows import DEAD_LETTERS, Row, by_table, dead_letter, rows
 from infra.errors import EventLogError, LakeError, Unstorable
@@ -174,7 +175,8 @@ class Ingest:
         for table, some in batch.items():
             if table == DEAD_LETTERS:
                 self._metrics.dead_letters.inc(len(some))
-                logger.warning("%d events cannot be read: they are in dead_letters", len(some))
+                logger.warning("%d events cannot be read or stored: they are in dead_letters", len(some))
+                copy(some, self._log)
             else:
                 self._metrics.stored.labels(table).inc(stored[table])
                 # A signal is no event: it comes and goes with its interaction.

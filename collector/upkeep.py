@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from infra.errors import LakeError
 from infra.eventlog import topic_file
 from infra.eventlog.base import Partition
-from infra.events import Topic
+from infra.events import DEAD_LETTER_TOPIC, Topic
 from infra.lake import Lake
 from infra.settings import Settings
 
@@ -30,7 +30,8 @@ _READING = timedelta(days=2)
 # What holds customers' words. Nights, evaluations and deployments stay: they tell why which model serves.
 _FORGETTABLE = ("interactions", "feedback", "signals", "completions", "dead_letters")
 # Topics of the local log that only the record needs; the others are read from their beginning.
-_SHORT = (Topic.INTERACTIONS, Topic.FEEDBACK)
+_SHORT = (Topic.INTERACTIONS, Topic.FEEDBACK, DEAD_LETTER_TOPIC)
+_END = 2**62
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,7 @@ def _trim(lake: Lake, settings: Settings, now: datetime) -> int:
     if settings.kafka.bootstrap:
         return 0
     before = (now - timedelta(days=settings.collector.log_days)).timestamp()
-    recorded = lake.offsets()
+    recorded = lake.offsets() | {Partition(DEAD_LETTER_TOPIC): _END}  # which no room reads
     return sum(
         topic_file.delete(topic_file.path(settings.log_dir, topic), recorded[Partition(topic)], before)
         for topic in _SHORT

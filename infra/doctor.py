@@ -185,6 +185,10 @@ def rooms(settings: Settings) -> list[Finding]:
 
 
 def event_log(settings: Settings) -> Finding:
+    if settings.kafka.bootstrap and (left := waiting_in(settings.log_dir, list(Topic))).records:
+        message = f"{left.records} events of the time before Kafka lie in {settings.log_dir}"
+        step = f"Stop the agent, `mv {settings.log_dir} {settings.outbox_dir}`, start it: it ships them."
+        return Finding("event log", "fail", message, step)
     if not settings.kafka.bootstrap and not settings.log_dir.is_dir():
         return Finding("event log", "ok", "nothing was written yet")
     try:

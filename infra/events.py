@@ -27,6 +27,11 @@ class Topic(StrEnum):
     DEPLOYMENTS = "deployments"
 
 
+# Where the collector puts a copy of what it could not read or store, for whoever watches the log with its own
+# tools. No room reads it: the record keeps dead letters, and `nightshift collector retry` tries them again.
+DEAD_LETTER_TOPIC = "dead-letters"
+
+
 class Arm(StrEnum):
     """Which side of a canary a conversation is on. Without a canary, everything is stable."""
 

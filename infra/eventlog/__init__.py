@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from infra.errors import SettingsError
 from infra.eventlog.base import EventLog
 from infra.eventlog.local import LocalEventLog
@@ -43,4 +45,6 @@ def _kafka(settings: Settings, delivery_s: float) -> EventLog:
         raise SettingsError(
             "kafka.bootstrap is set, but Kafka's client is not installed: pip install 'nightshift[kafka]'."
         ) from err
-    return KafkaEventLog(settings.kafka, delivery_s)
+    # Two collectors on one host have different ports.
+    member = f"{socket.gethostname()}-{settings.collector.port}"
+    return KafkaEventLog(settings.kafka, delivery_s, member)

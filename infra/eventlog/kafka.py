@@ -23,7 +23,7 @@ from infra.eventlog.kafka_client import (
     unreachable,
 )
 from infra.eventlog.kafka_reader import KafkaReader
-from infra.events import Topic
+from infra.events import DEAD_LETTER_TOPIC, Topic
 from infra.sections import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -41,11 +41,13 @@ class KafkaEventLog:
 
     A thread of its own talks to the producer, which may block; it connects at the first append, so that a
     room starts without a broker. The producer is idempotent: its retries are neither doubled nor reordered.
-    `delivery_s` is how long it retries before an append fails.
+    `delivery_s` is how long it retries before an append fails. A `member` of a group that dies and is back
+    within 10 s gets its partitions again at once; a nameless one waits until its old self has expired.
     """
 
-    def __init__(self, settings: KafkaSettings, delivery_s: float = 30.0) -> None:
+    def __init__(self, settings: KafkaSettings, delivery_s: float = 30.0, member: str = "") -> None:
         self._settings = settings
+        self._member = member
         self._delivery_s = delivery_s
         self._producer: KafkaProducer | None = None
         self._known: set[str] = set()
@@ -62,7 +64,7 @@ class KafkaEventLog:
         for name in topics:
             if refusal := topic_file.bad_name(name):
                 raise EventLogError(refusal)
-        return KafkaReader(self._settings, tuple(topics), start, group)
+        return KafkaReader(self._settings, tuple(topics), start, group, self._member)
 
     def identity(self) -> str:
         """See `EventLog.identity`: the cluster and the topics' prefix."""
@@ -102,7 +104,7 @@ class KafkaEventLog:
             self._known.clear()
         self._failed.clear()
         if topic not in self._known:
-            wanted = (*Topic, topic) if topic not in set(Topic) else tuple(Topic)
+            wanted = tuple({*Topic, DEAD_LETTER_TOPIC, topic})
             create_topics(self._settings, wanted)
             self._known.update(wanted)
         if self._producer is None:

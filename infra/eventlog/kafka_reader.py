@@ -33,12 +33,18 @@ class KafkaReader:
     """
 
     def __init__(
-        self, settings: KafkaSettings, topics: tuple[str, ...], start: StartAt, group: str | None
+        self,
+        settings: KafkaSettings,
+        topics: tuple[str, ...],
+        start: StartAt,
+        group: str | None,
+        member: str = "",
     ) -> None:
         self._settings = settings
         self._topics = {full_name(settings, topic): topic for topic in topics}
         self._start = start
         self._group = group
+        self._member = member
         self._consumer: KafkaConsumer | None = None
         self._unstarted = _Assigned()
         self._looked_at = 0.0
@@ -135,6 +141,7 @@ class KafkaReader:
                 self._consumer = KafkaConsumer(
                     **config(self._settings),
                     group_id=self._settings.prefix + self._group if self._group else None,
+                    group_instance_id=self._member or None if self._group else None,
                     enable_auto_commit=False,
                     auto_offset_reset="none",
                     fetch_max_wait_ms=200,

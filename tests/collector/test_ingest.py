@@ -17,8 +17,9 @@ from prometheus_client import CollectorRegistry
 
 from collector.ingest import Ingest
 from collector.metrics import Metrics
+from collector.rows import rows
 from infra.errors import LakeError
-from infra.eventlog.base import Partition, Position
+from infra.eventlog.base import Partition, Position, Record
 from infra.eventlog.local import LocalEventLog
 from infra.events import Event, Feedback, Interaction, Message, Topic
 from infra.lake import Lake
@@ -190,42 +191,54 @@ def is_up(settings: Settings) -> bool:
         return False
 
 
-def more_than(settings: Settings, seen: int) -> Callable[[], bool]:
-    return lambda: recorded(settings) > seen
+def test_two_that_hold_the_same_records_write_them_once(settings: Settings, log: LocalEventLog) -> None:
+    """As a collector that was stopped does when it wakes: dead letters have no id that could tell."""
+    append(log, [said(number) for number in range(200)])
+    for number in range(200):
+        log.append(Topic.INTERACTIONS, "k", b"not an event %d" % number)
+    log.append(Topic.INTERACTIONS, "k", b"the last").result(PATIENCE_S)
+    ready = threading.Barrier(3)
+
+    def collect() -> None:
+        with Lake.open(settings, writable=True) as mine:
+            ingest = Ingest(mine, log, CollectorSettings(batch=80), Metrics())
+            ready.wait(PATIENCE_S)
+            ingest.catch_up()
+
+    writers = [threading.Thread(target=collect) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(PATIENCE_S)
+    with Lake.open(settings) as lake:
+        totals = lake.query("totals")[0]
+        assert (totals["interactions"], totals["dead_letters"]) == (200, 201)
 
 
-def test_kills_lose_nothing_and_double_nothing(settings: Settings, log: LocalEventLog) -> None:
-    events: list[Event] = []
-    enough = threading.Event()
+def test_what_the_lake_cannot_store_becomes_a_dead_letter(
+    lake: Lake, log: LocalEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(log, [said(number) for number in range(100)])
 
-    def produce() -> None:
-        while not enough.wait(0.1):
-            batch = [said(number) for number in range(len(events), len(events) + 50)]
-            events.extend(batch)
-            append(log, batch)
-            append(log, batch[:2])  # retried by the producer
+    def overlooking(record: Record) -> dict[str, list[dict[str, object]]]:
+        """Rows that are checked less than they should be."""
+        found = rows(record)
+        for row in found["interactions"]:
+            if row["response_id"] in ("r17", "r18", "r99"):
+                row["turn"] = "many"
+        return found
 
-    producer = threading.Thread(target=produce, daemon=True)  # a failed test must not hang
-    producer.start()
-    seen = 0
-    for _ in range(5):
-        with started(settings):  # killed while it is at work: it has committed something more
-            wait(more_than(settings, seen), "progress")
-        seen = recorded(settings)
-    enough.set()
-    producer.join(PATIENCE_S)
-    assert not producer.is_alive()
-    with started(settings) as process:
-        wait(lambda: recorded(settings) == len(events), "every event")
-        wait(lambda: is_up(settings), "probes")  # before that, a signal finds no handler
-        process.send_signal(signal.SIGTERM)
-        _, said_last = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, said_last.decode()
-    with Lake.open(settings) as reader:
-        rows = reader.query("recent_interactions", limit=1_000_000, before=None)
-        assert sorted(row["event_id"] for row in rows) == sorted(event.id for event in events)
-        assert reader.offsets() == {Partition(Topic.INTERACTIONS): len(events) // 50 * 52}
-        assert reader.query("dead_letters", limit=1) == []
+    monkeypatch.setattr("collector.ingest.rows", overlooking)
+    Ingest(lake, log, CollectorSettings(batch=64), Metrics()).catch_up()
+    assert lake.query("totals")[0]["interactions"] == 97
+    letters = lake.query("dead_letters", limit=10)
+    assert {Event.decode(letter["value"].encode()).body["response_id"] for letter in letters} == {
+        "r17",
+        "r18",
+        "r99",
+    }
+    assert all("many" in letter["reason"] for letter in letters)
+    assert lake.offsets() == {Partition(Topic.INTERACTIONS): 100}
 
 
 def test_probes_and_a_clean_stop(settings: Settings, log: LocalEventLog) -> None:

@@ -20,6 +20,7 @@ from infra.dashboard.site import FOLDER, NAV
 from infra.eventlog import open_log
 from infra.events import DeploymentChanged
 from infra.registry import Registry
+from infra.secrets import without_secrets
 from tests.infra import dashboard_business as business
 
 PAGES = [*(path for path, _ in NAV), "/conversations/conv-0", f"/nights/{business.NIGHT}"]

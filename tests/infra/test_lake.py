@@ -154,6 +154,34 @@ def test_migrations_are_taken_once(settings: Settings) -> None:
         assert lake.query("schema") == [{"version": len(sql.migrations())}]
 
 
+@pytest.mark.parametrize("version", range(1, len(sql.migrations())))
+def test_a_record_of_each_earlier_version_is_brought_up_to_date(
+    version: int, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = sql.migrations()
+    with monkeypatch.context() as past:
+        past.setattr(sql, "migrations", lambda: steps[:version])
+        with Lake.open(settings, writable=True) as lake:
+            lake.append({"feedback": [thumb(n) for n in range(50)]}, {})
+            fill(lake, version)
+    with pytest.raises(LakeError, match=f"at version {version}, .*start the collector"):
+        Lake.open(settings)
+    with Lake.open(settings, writable=True) as lake:
+        assert lake.query("schema") == [{"version": len(steps)}]
+        assert lake.query("totals")[0]["thumbs_up"] == 50
+        assert lake.offsets() == {FEEDBACK: 7}
+        assert lake.offsets("kafka") == {}
+        lake.append({"feedback": [thumb(50)]}, {FEEDBACK: 8})
+        lake.append({}, {FEEDBACK: 3}, "kafka")
+        assert (lake.offsets(), lake.offsets("kafka")) == ({FEEDBACK: 8}, {FEEDBACK: 3})
+
+
+def fill(lake: Lake, version: int) -> None:
+    """An offset as the program of that version wrote it."""
+    row: dict[str, object] = {"at": NOON, "topic": "feedback", "partition": 0, "next_offset": 7}
+    lake.append({"offsets": [row] if version < 2 else [row | {"log": "local"}]}, {})
+
+
 def test_schemas_of_other_programs_are_refused(lake: Lake, settings: Settings) -> None:
     lake.append({"schema_version": [{"at": NOON, "version": 99, "name": "099_later.sql"}]}, {})
     for writable in (False, True):
