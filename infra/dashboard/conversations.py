@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from time import monotonic
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,6 +17,11 @@ from infra.dashboard.wording import moment
 from infra.errors import NotFound
 
 PER_PAGE = 30
+# Answers that are looked at first: they hold a page of conversations of any usual length. Further parts are so many
+# times wider than the one before, and words are searched for so many seconds: ten million answers take ten.
+ROWS = 500
+WIDER = 16
+SEARCH_S = 0.2
 Text = Annotated[str, Query(max_length=200)]
 
 
@@ -41,13 +48,50 @@ def router(site: Site) -> APIRouter:
 
 
 def conversations(site: Site, text: str, before: str) -> View:
-    """A page of conversations, newest first; `before` is the last one's time on the page before."""
-    pattern = like(text) if text else None
-    rows = site.record.query("conversations", text=pattern, before=moment(before), limit=PER_PAGE + 1)
+    """A page of conversations, newest first; `before` is where the page before ended.
+
+    `searched_to` is how far back words were looked for when the time for it ran out before the page was full; None
+    when everything was searched, or there is a full page.
+    """
+    rows, searched_to = _find(site, like(text) if text else None, moment(before))
     more = len(rows) > PER_PAGE
     rows = rows[:PER_PAGE]
-    older = rows[-1]["last_at"] if more else None
-    return {"text": text, "before": before, "conversations": rows, "next": older}
+    older = rows[-1]["found_at"] if more else searched_to
+    return {
+        "text": text,
+        "before": before,
+        "conversations": rows,
+        "next": older,
+        "searched_to": None if more else searched_to,
+    }
+
+
+def _find(site: Site, pattern: str | None, before: datetime | None) -> tuple[list[Row], datetime | None]:
+    """More conversations than a page holds, if there are, from ever larger parts of the record, newest first.
+
+    Also the time back to which it was searched, None for the beginning. Without a pattern it never stops early.
+    """
+    until = monotonic() + SEARCH_S
+    found: list[Row] = []
+    width: timedelta | None = None
+    while True:
+        since = _part(site, before, width)
+        found += site.record.query(
+            "conversations", text=pattern, since=since, before=before, limit=PER_PAGE + 1 - len(found)
+        )
+        if since is None or len(found) > PER_PAGE or (pattern and monotonic() > until):
+            return found, since
+        width = WIDER * (width or (before or site.now()) - since)
+        before = since
+
+
+def _part(site: Site, before: datetime | None, width: timedelta | None) -> datetime | None:
+    """Where the part of the record before `before` begins: a few answers at first; None for all that is left."""
+    if width is None:
+        return site.record.first("answered_before", before=before, offset=ROWS).get("at")
+    first = site.record.first("answers")["first_at"]
+    since = (before or site.now()) - width
+    return since if first is not None and since > first else None
 
 
 def one(site: Site, conversation: str) -> View:

@@ -46,10 +46,17 @@ ORDER BY bucket, i.arm;
 
 -- name: recent_interactions
 -- The newest $limit interactions before $before (null for now), newest first, with rating and signals.
-WITH page AS (
-    SELECT * EXCLUDE (prompt, log_topic, log_partition, log_offset)
+WITH newest AS MATERIALIZED (
+    SELECT "at"
     FROM interactions
     WHERE $before::TIMESTAMPTZ IS NULL OR "at" < $before
+    ORDER BY "at" DESC
+    LIMIT $limit
+),
+page AS MATERIALIZED (
+    SELECT * EXCLUDE (prompt, log_topic, log_partition, log_offset)
+    FROM interactions
+    WHERE "at" IN (SELECT "at" FROM newest)
     ORDER BY "at" DESC, event_id DESC
     LIMIT $limit
 ),
@@ -207,6 +214,10 @@ FROM trial LEFT JOIN thumbs USING (response_id)
 GROUP BY arm
 ORDER BY arm;
 
+-- name: answers
+-- One row: all interactions, and the time of the first.
+SELECT count(*) AS answers, min("at") AS first_at FROM interactions;
+
 -- name: answers_since
 -- One row: interactions since $since.
 SELECT count(*) AS answers FROM interactions WHERE "at" >= $since;
@@ -236,32 +247,66 @@ WHERE i."at" >= $since
 GROUP BY i.arm, i.adapter
 ORDER BY i.arm DESC, answers DESC;
 
+-- name: answered_before
+-- The time of the $offset-th newest interaction before $before (null for now); no row when there are fewer.
+SELECT "at"
+FROM interactions
+WHERE $before::TIMESTAMPTZ IS NULL OR "at" < $before
+ORDER BY "at" DESC
+LIMIT 1 OFFSET $offset::BIGINT - 1;
+
 -- name: conversations
--- The newest $limit conversations whose last answer is before $before (null for now) and that hold a query or
--- an answer like $text (a pattern for ILIKE, null for all): first query, answers, arm, thumbs; newest first.
-WITH page AS (
-    SELECT conversation_id, max("at") AS last_at, arg_min(query, ("at", event_id)) AS first_query,
-        any_value(collection) AS collection, any_value(arm) AS arm, count(*) AS answers,
-        bool_or($text::VARCHAR IS NULL OR query ILIKE $text ESCAPE '\' OR answer ILIKE $text ESCAPE '\') AS found
+-- The newest $limit conversations whose last answer like $text (a pattern for ILIKE on query and answer, null for
+-- all) is before $before (null for now) and not before $since (null for all): that answer's time, first query, all
+-- answers, arm, thumbs; newest first. Times come first, and texts are read only where they lie: ids of conversations
+-- tell nothing of their place in the record. A conversation without a name keeps the times from being none, since a
+-- join with nothing reads everything.
+WITH near AS (
+    SELECT conversation_id, max("at") AS found_at
     FROM interactions
+    WHERE ($since::TIMESTAMPTZ IS NULL OR "at" >= $since) AND ($before::TIMESTAMPTZ IS NULL OR "at" < $before)
+        AND ($text::VARCHAR IS NULL OR query ILIKE $text ESCAPE '\' OR answer ILIKE $text ESCAPE '\')
     GROUP BY conversation_id
-    HAVING found AND ($before::TIMESTAMPTZ IS NULL OR last_at < $before)
-    ORDER BY last_at DESC, conversation_id
+),
+later_times AS MATERIALIZED (
+    SELECT DISTINCT conversation_id, "at"
+    FROM interactions
+    WHERE "at" >= $before AND conversation_id IN (SELECT conversation_id FROM near)
+    UNION ALL SELECT '', $before
+),
+later AS (
+    SELECT conversation_id
+    FROM interactions JOIN later_times USING (conversation_id, "at")
+    WHERE $text::VARCHAR IS NULL OR query ILIKE $text ESCAPE '\' OR answer ILIKE $text ESCAPE '\'
+),
+page AS MATERIALIZED (
+    SELECT *
+    FROM near
+    WHERE conversation_id NOT IN (SELECT conversation_id FROM later)
+    ORDER BY found_at DESC, conversation_id
     LIMIT $limit
+),
+times AS MATERIALIZED (
+    SELECT DISTINCT conversation_id, "at"
+    FROM interactions
+    WHERE conversation_id IN (SELECT conversation_id FROM page)
+    UNION ALL SELECT '', coalesce($since, $before, '1970-01-01'::TIMESTAMPTZ)
+),
+said AS MATERIALIZED (
+    SELECT conversation_id, response_id, "at", event_id, query, collection, arm
+    FROM interactions JOIN times USING (conversation_id, "at")
 ),
 thumbs AS (
     SELECT response_id, arg_max(rating, ("at", event_id)) AS rating
     FROM feedback
-    WHERE rating <> 0 OR (comment = '' AND correction = '')
+    WHERE response_id IN (SELECT response_id FROM said)
+        AND (rating <> 0 OR (comment = '' AND correction = ''))
     GROUP BY response_id
-),
-rated AS (
-    SELECT i.conversation_id, count(*) FILTER (t.rating > 0) AS thumbs_up,
-        count(*) FILTER (t.rating < 0) AS thumbs_down
-    FROM interactions AS i JOIN thumbs AS t USING (response_id)
-    WHERE i.conversation_id IN (SELECT conversation_id FROM page)
-    GROUP BY i.conversation_id
 )
-SELECT page.* EXCLUDE (found), coalesce(thumbs_up, 0) AS thumbs_up, coalesce(thumbs_down, 0) AS thumbs_down
-FROM page LEFT JOIN rated USING (conversation_id)
-ORDER BY last_at DESC, conversation_id;
+SELECT conversation_id, max(said."at") AS last_at, arg_min(query, (said."at", event_id)) AS first_query,
+    any_value(collection) AS collection, any_value(arm) AS arm, count(*) AS answers,
+    count(*) FILTER (rating > 0) AS thumbs_up, count(*) FILTER (rating < 0) AS thumbs_down,
+    any_value(found_at) AS found_at
+FROM said JOIN page USING (conversation_id) LEFT JOIN thumbs USING (response_id)
+GROUP BY conversation_id
+ORDER BY found_at DESC, conversation_id;

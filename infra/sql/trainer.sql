@@ -17,14 +17,19 @@ ORDER BY response_id;
 
 -- name: outcomes
 -- Every interaction while $canary ran, both arms, since $since, with its latest thumb (1, -1 or null).
-WITH ratings AS (
+WITH trial AS (
+    SELECT response_id, conversation_id, "at", event_id, arm, adapter, fallback_from, query, facts, answer, status,
+        completion_tokens, first_token_s, latency_s
+    FROM interactions
+    WHERE canary = $canary AND "at" >= $since
+),
+ratings AS (
     SELECT response_id, nullif(arg_max(rating, ("at", event_id)), 0) AS rating
     FROM feedback
-    WHERE rating <> 0 OR (comment = '' AND correction = '')
+    WHERE response_id IN (SELECT response_id FROM trial)
+        AND (rating <> 0 OR (comment = '' AND correction = ''))
     GROUP BY response_id
 )
-SELECT i.response_id, i.conversation_id, i."at", i.arm, i.adapter, i.fallback_from, i.query, i.facts,
-    i.answer, i.status, i.completion_tokens, i.first_token_s, i.latency_s, r.rating
-FROM interactions AS i LEFT JOIN ratings AS r USING (response_id)
-WHERE i.canary = $canary AND i."at" >= $since
-ORDER BY i."at", i.event_id;
+SELECT trial.* EXCLUDE (event_id), ratings.rating
+FROM trial LEFT JOIN ratings USING (response_id)
+ORDER BY trial."at", trial.event_id;

@@ -1,0 +1,56 @@
+"""Programs that a measurement starts and ends: ports for them, and when they are ready."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from infra.errors import ProcessError
+from infra.settings import child_environment
+
+_START_S = 60.0
+_STOP_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports of loopback that nothing listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+@contextmanager
+def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A program with these variables; what it says goes to `log`. It is ended with the block."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=child_environment(**variables), stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_S)
+        process.kill()
+        process.wait()
+
+
+def until_ready(url: str) -> None:
+    """Waits until `/readyz` says 200.
+
+    Raises:
+        ProcessError: it does not within a minute.
+    """
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5):
+            return
+        time.sleep(0.1)
+    raise ProcessError(f"Nothing is ready at {url} within {_START_S:.0f} s: run it by hand to see why.")
