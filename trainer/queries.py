@@ -18,6 +18,7 @@ from trainer.words import stems
 
 # What makes two questions the same: the business, and the content words in any order.
 Asked = tuple[str, frozenset[str]]
+Row = Mapping[str, Any]  # a row of the lake: its columns are its query's business
 
 
 class Query(BaseModel):
@@ -33,7 +34,7 @@ class Query(BaseModel):
     facts: tuple[Fact, ...]
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Query:
+    def from_row(cls, row: Row) -> Query:
         """Reads one row of the named query `logged_queries`."""
         return cls(
             response_id=row["response_id"],
@@ -46,7 +47,7 @@ class Query(BaseModel):
 
 
 def choose(
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Row],
     held_out: Iterable[str],
     judged: Iterable[tuple[str, str]],
     limit: int,
@@ -58,19 +59,43 @@ def choose(
     (`judged`: collection and question), and queries without facts, whose answers nothing could check.
     """
     aside = frozenset(held_out)
-    kept = frozenset(_key(collection, question) for collection, question in judged)
-    fresh = [
-        query
-        for query in _once(Query.from_row(row) for row in rows if row["collection"] not in aside)
-        if _key(query.collection, query.query) not in kept
-    ]
-    by_collection: dict[str, list[Query]] = {}
-    for query in fresh:
-        by_collection.setdefault(query.collection, []).append(query)
-    chosen = _round_robin([by_collection[name] for name in sorted(by_collection)], limit)
-    random.Random(seed).shuffle(chosen)
+    chosen = [Query.from_row(row) for row in deal(fresh(rows, aside, judged), limit, seed)]
     check_split(chosen, aside)
     return chosen
+
+
+def fresh(
+    rows: Iterable[Row], held_out: Iterable[str], judged: Iterable[tuple[str, str]]
+) -> dict[str, list[Row]]:
+    """What may be learned from, by collection: one row for each question, the newest, in the order of `rows`.
+
+    A row need not hold its facts when it is known to have some.
+    """
+    aside = frozenset(held_out)
+    kept = frozenset(_key(collection, question) for collection, question in judged)
+    seen: set[Asked] = set()
+    by_collection: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["collection"] in aside or row.get("facts") == "[]":
+            continue
+        key = _key(row["collection"], row["query"])
+        if key not in seen and key not in kept:
+            seen.add(key)
+            by_collection.setdefault(row["collection"], []).append(row)
+    return by_collection
+
+
+def deal(by_collection: Mapping[str, list[Row]], limit: int, seed: int) -> list[Row]:
+    """The first of each collection, then the second of each, until there are `limit`; shuffled by `seed`."""
+    chosen = _round_robin([by_collection[name] for name in sorted(by_collection)], limit)
+    random.Random(seed).shuffle(chosen)
+    return chosen
+
+
+def depth(counts: Iterable[int], limit: int) -> int:
+    """How many of each collection `deal` looks at, at most, where it has so many to choose from."""
+    known = sorted(counts)
+    return next((rank for rank in range(limit) if sum(min(count, rank) for count in known) >= limit), limit)
 
 
 def check_split(queries: Iterable[Query], held_out: frozenset[str]) -> None:
@@ -87,25 +112,15 @@ def check_split(queries: Iterable[Query], held_out: frozenset[str]) -> None:
             )
 
 
-def _once(queries: Iterable[Query]) -> list[Query]:
-    """The newest of those that ask the same of the same business, word order aside."""
-    seen: dict[Asked, Query] = {}
-    for query in queries:
-        key = _key(query.collection, query.query)
-        if query.facts and key not in seen:
-            seen[key] = query
-    return list(seen.values())
-
-
 def _key(collection: str, question: str) -> Asked:
     return collection, frozenset(stems(question))
 
 
-def _round_robin(lists: list[list[Query]], limit: int) -> list[Query]:
+def _round_robin(lists: list[list[Row]], limit: int) -> list[Row]:
     """The first of each list, then the second of each, until there are `limit`."""
-    chosen: list[Query] = []
+    chosen: list[Row] = []
     for rank in range(max(map(len, lists), default=0)):
-        for queries in lists:
-            if rank < len(queries) and len(chosen) < limit:
-                chosen.append(queries[rank])
+        for rows in lists:
+            if rank < len(rows) and len(chosen) < limit:
+                chosen.append(rows[rank])
     return chosen

@@ -50,11 +50,11 @@ class Work:
         reward: RewardModel,
         session: aiohttp.ClientSession,
         finetune: Sequence[str] = FINETUNE,
-        key: str = "",
     ) -> None:
         self.settings = settings
         self.reward = reward
         self.registry = Registry(settings.adapters_dir)
+        key = settings.trainer.agent_key.get_secret_value()
         self.prompt_source = PromptSource(settings.agent.url, session, key)
         self._engine = Engine(
             settings.engine.url, session, timeout_s=600.0

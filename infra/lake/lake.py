@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import duckdb
 
 from infra import sql
-from infra.errors import LakeError
+from infra.errors import LakeError, Unstorable
 from infra.eventlog.base import LOCAL, Partition
 from infra.lake.connection import attached, explained
 from infra.lake.turns import Turns, turns
@@ -32,9 +33,12 @@ class Lake:
     `event_id` column; it is never missed.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, writers: Turns) -> None:
-        """Takes a connection that has the lake attached as its current database; see `open`."""
-        self._connection = connection
+    def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection], writers: Turns) -> None:
+        """`connect` gives connections that have the lake attached as their current database; see `open`."""
+        self._connect = connect
+        self._connection = connect()
+        self._broken = False
+        self._closed = False
         self._lock = threading.Lock()
         self._turns = writers
         self._writing = threading.RLock()
@@ -53,7 +57,11 @@ class Lake:
                 newer program.
         """
         assert not (writable and snapshot is not None), "a snapshot is for reading"
-        lake = cls(attached(settings, writable=writable, snapshot=snapshot), turns(settings.lake_catalog))
+        connect = partial(attached, settings, writable=writable, snapshot=snapshot)
+        writers = turns(settings.lake_catalog)
+        # The first to attach creates the catalog's tables, which two at once cannot.
+        with explained("The lake's catalog cannot be opened"), writers.take() if writable else nullcontext():
+            lake = cls(connect, writers)
         try:
             lake._check_schema(writable)
             if writable:
@@ -99,8 +107,17 @@ class Lake:
                 f"The query {name!r} takes {sorted(query.parameters)}, but got {sorted(params)}: "
                 "pass exactly those."
             )
-        with self._lock, explained(f"The query {name!r} failed"):
-            return _read(self._connection.execute(query.sql, params or None))
+        what = f"The query {name!r} failed"
+        try:
+            with self._using(what):
+                return _read(self._connection.execute(query.sql, params or None))
+        except Unstorable:
+            raise
+        except LakeError:
+            # PostgreSQL was restarted; or another process moved rows from the catalog to a file, after which
+            # DuckLake 1.5 looks for them in vain until it is attached anew (ducklake#1413).
+            with self._using(what):
+                return _read(self._connection.execute(query.sql, params or None))
 
     def append(
         self, rows: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int], log: str = LOCAL
@@ -120,7 +137,7 @@ class Lake:
             {"at": now, "log": log, "topic": part.topic, "partition": part.number, "next_offset": offset}
             for part, offset in offsets.items()
         ]
-        with self.turn(), self._lock, explained("The lake did not take a batch"), self._transaction():
+        with self.turn(), self._using("The lake did not take a batch"), self._transaction():
             stored = {table: self._insert(table, some) for table, some in rows.items() if some}
             if moved:
                 self._insert("offsets", moved)
@@ -141,11 +158,12 @@ class Lake:
         Older snapshots stay readable. Without it, some hundred commits a day make queries slow (1,000 files:
         a second for one over all interactions; merging 500 takes half a second).
         """
-        with self.turn(), self._lock, explained("The lake's files cannot be merged"):
+        with self.turn(), self._using("The lake's files cannot be merged"):
             self._connection.execute("CALL ducklake_flush_inlined_data('lake')")
             self._connection.execute("CALL ducklake_merge_adjacent_files('lake')")
 
     def close(self) -> None:
+        self._closed = True
         self._connection.close()
         self._turns.close()
 
@@ -156,6 +174,22 @@ class Lake:
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @contextmanager
+    def _using(self, what: str) -> Iterator[None]:
+        """The connection for one thread. One that failed is replaced for the next."""
+        with self._lock, explained(what):
+            if self._closed:
+                raise LakeError(f"{what}: this lake is closed.")
+            if self._broken:
+                self._connection.close()
+                self._connection = self._connect()
+                self._broken = False
+            try:
+                yield
+            except duckdb.Error:
+                self._broken = True
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -204,7 +238,7 @@ class Lake:
 
     def _version(self) -> int:
         """The version of the schema; 0 where there is none."""
-        with explained("The lake's schema cannot be read"):
+        with self._using("The lake's schema cannot be read"):
             made = ("schema_version",) in self._connection.execute("SHOW TABLES").fetchall()
         return int(self.query("schema")[0]["version"]) if made else 0
 
@@ -225,10 +259,11 @@ class Lake:
 
     def _take_steps(self) -> None:
         for step in sql.migrations()[self._version() :]:
-            with explained(f"The lake's schema did not take {step.name}"), self._transaction():
+            with self._using(f"The lake's schema did not take {step.name}"), self._transaction():
                 self._connection.execute(step.sql)
                 reached = {"at": datetime.now(UTC), "version": step.version, "name": step.name}
                 self._insert("schema_version", [reached])
+        self.compact()  # rows of older schemas leave the catalog before other processes know their place
 
 
 def _read(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

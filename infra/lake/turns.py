@@ -62,6 +62,7 @@ class FileTurns:
     def take(self) -> Iterator[None]:
         """See `Turns.take`."""
         try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
             lock = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as err:
             raise LakeError(f"{self._file} cannot be written ({err}): check the disk.") from err
@@ -105,6 +106,8 @@ class PostgresTurns:
         connection.execute("BEGIN")
         try:
             self._ask(f"set_config('lock_timeout', '{self._patience_s:g}s', true)")
+            # While it writes, this connection of ours does nothing: no server may take that for a fault.
+            self._ask("set_config('idle_in_transaction_session_timeout', '0', true)")
             self._ask(f"pg_advisory_xact_lock({_KEY})::text")
             yield
         finally:

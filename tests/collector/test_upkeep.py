@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from infra.eventlog.local import LocalEventLog
 from infra.lake import Lake
 from infra.sections import CollectorSettings, LakeSettings
 from infra.settings import Settings, child_environment
+from tests.collector.test_ingest import append, said, wait
 
 NOW = datetime.now(UTC)
 HERE = Partition("interactions")
@@ -92,7 +94,7 @@ def test_old_versions_end_and_their_files_some_days_later(settings: Settings, la
     for batch in range(5):  # large enough for files of their own
         rows = [{"event_id": f"{batch}-{number:04d}", "at": NOW} for number in range(1000)]
         lake.append({"interactions": rows}, {HERE: batch + 1})
-    first, small = lake.snapshot(), set(parquet(settings))
+    first, small = lake.snapshot(), {file for file in parquet(settings) if "interactions" in file.parts}
     assert len(small) == 5
     short = with_lake(settings, versions_days=0.001)
     later = datetime.now(UTC) + timedelta(minutes=5)
@@ -159,6 +161,35 @@ def test_the_job_tells_what_it_removed(settings: Settings) -> None:
     done = job(settings, "compact")
     assert done.returncode == 0, done.stderr.decode()
     assert Upkeep(**json.loads(done.stdout)).rows == 0
+
+
+def test_jobs_and_a_collector_at_work_take_turns(settings: Settings) -> None:
+    """A record that is read and written meanwhile: nobody is refused, and readers are never blocked."""
+    environment = child_environment(
+        NIGHTSHIFT_DATA=str(settings.data),
+        NIGHTSHIFT_COLLECTOR__PORT=str(settings.collector.port),
+        NIGHTSHIFT_COLLECTOR__INTERVAL_S="0.01",
+    )
+    with closing(LocalEventLog(settings.log_dir)) as log, Lake.open(settings, writable=True) as reader:
+        events = 0
+        with subprocess.Popen(
+            [sys.executable, "-m", "collector"], env=environment, stderr=subprocess.PIPE
+        ) as collector:
+            try:
+                for name in ("compact", "retry", "compact"):
+                    with ThreadPoolExecutor(1) as pool:
+                        running = pool.submit(job, settings, name)
+                        while not running.done():
+                            append(log, [said(number) for number in range(events, events + 20)])
+                            events += 20
+                            assert reader.query("totals")[0]["interactions"] <= events
+                    assert running.result().returncode == 0, running.result().stderr.decode()
+                wait(lambda: reader.query("totals")[0]["interactions"] == events, "all events")
+            finally:
+                collector.terminate()
+                _, said_last = collector.communicate(timeout=60)
+    assert b"refused" not in said_last
+    assert events > 100
 
 
 def test_an_unknown_job_is_a_mistake_of_the_caller(settings: Settings) -> None:

@@ -120,6 +120,25 @@ def test_patience_ends_and_a_turn_may_be_taken_later(new_turns: Callable[[float]
             pass
 
 
+def test_several_may_be_the_first(settings: Settings, postgres_catalog: str) -> None:
+    wanted = settings.model_copy(update={"lake": LakeSettings(catalog=postgres_catalog)})
+    ready, failures = threading.Barrier(3), []
+
+    def begin() -> None:
+        ready.wait(30)
+        try:
+            Lake.open(wanted, writable=True).close()
+        except LakeError as err:
+            failures.append(err)
+
+    writers = [threading.Thread(target=begin) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert failures == []
+
+
 def test_catalogs_know_their_turns() -> None:
     assert isinstance(turns("postgres:host=db"), PostgresTurns)
     assert isinstance(turns("data/lake/catalog.sqlite"), FileTurns)

@@ -1,0 +1,77 @@
+"""Reads from the record what a night learns from: the newest part first, and no further than it must.
+
+The choice is `queries.choose`'s, of everything in the window. A record of ten million answers does not fit into
+memory, so parts of the window are read, each for the collections of which there is not enough yet; and the long texts
+at the end, for what was chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+
+from infra.lake import Lake
+from trainer.queries import Query, Row, check_split, deal, depth, fresh
+
+# Answers that are looked at first, and how many times longer each part is than the one before.
+_ROWS = 2000
+_WIDER = 16
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def choose(
+    lake: Lake,
+    since: datetime,
+    until: datetime,
+    held_out: Iterable[str],
+    judged: Sequence[tuple[str, str]],
+    limit: int,
+    seed: int,
+) -> tuple[int, list[Query]]:
+    """How many answered queries the window holds, and what `queries.choose` would choose of them all."""
+    aside = frozenset(held_out)
+    counts = {row["collection"]: row["logged"] for row in lake.query("logged_collections", since=since, until=until)}
+    wanted = counts.keys() - aside
+    rows: list[Row] = []
+    known: dict[str, list[Row]] = {}
+    for number, (begin, end) in enumerate(_parts(lake, since, until)):
+        names = "\n".join(sorted(wanted))
+        part = lake.query("logged_part", since=begin, until=end, text=names)
+        rows += [{**row, "part": (number, begin, end)} for row in part]
+        known = fresh(rows, aside, judged)
+        enough = depth(map(len, known.values()), limit)
+        wanted = {name for name in wanted if len(known.get(name, ())) < enough}
+        if not wanted:
+            break
+    queries = _whole(lake, deal(known, limit, seed))
+    check_split(queries, aside)
+    return sum(counts.values()), queries
+
+
+def _parts(lake: Lake, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """The window in parts that follow each other without a gap, newest first."""
+    first = lake.query("answered_before", before=until, offset=_ROWS)
+    begin = max(since, first[0]["at"]) if first else since
+    end = until
+    while begin < end:
+        yield begin, end
+        begin, end = max(since, begin - _WIDER * (end - begin)), begin
+
+
+def _whole(lake: Lake, chosen: Sequence[Row]) -> list[Query]:
+    """The chosen with their long texts, in their order. They are found by their times, which are small to read."""
+    found: dict[str, Row] = {}
+    for (_, begin, end), some in groupby(sorted(chosen, key=_part), key=_part):
+        times = "\n".join(str((row["at"] - _EPOCH) // timedelta(microseconds=1)) for row in some)
+        found |= {
+            row["response_id"]: row
+            for row in lake.query("logged_texts", since=begin, until=end, text=times)
+        }
+    return [Query.from_row(found[row["response_id"]]) for row in chosen]
+
+
+def _part(row: Row) -> tuple[int, datetime, datetime]:
+    """Where a row was found."""
+    part: tuple[int, datetime, datetime] = row["part"]
+    return part
