@@ -36,6 +36,7 @@ class Server:
         self._port = port
         self._user = _USER if os.getuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder.with_suffix(".log")
         folder.mkdir(parents=True)
         if self._user:
             shutil.chown(folder, self._user)
@@ -45,18 +46,18 @@ class Server:
         self._run("initdb", "-D", str(folder / "data"), "-U", "nightshift", "--auth=trust", "--no-sync")
 
     def start(self) -> None:
-        with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [_program("postgres"), "-D", str(self._folder / "data"), *_QUICK, *self._place()],
-                user=self._user,
-                cwd="/",
-                stderr=log,
-            )
+        """Again, where another program's connection holds the port for a moment."""
         deadline = time.monotonic() + START_S
         while self._ask("SELECT 1").returncode:
-            assert self._process.poll() is None, "PostgreSQL ended at its start"
-            assert time.monotonic() < deadline, "PostgreSQL does not answer"
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._begin()
+            assert time.monotonic() < deadline, f"PostgreSQL does not answer: {self._log.read_text()[-2000:]}"
             time.sleep(0.1)
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        command = [_program("postgres"), "-D", str(self._folder / "data"), *_QUICK, *self._place()]
+        with self._log.open("ab") as log:
+            return subprocess.Popen(command, user=self._user, cwd="/", stderr=log)
 
     def stop(self) -> None:
         """At once, whoever is connected."""
