@@ -16,7 +16,7 @@ from infra.eventlog import open_log
 from infra.eventlog.local import LocalEventLog
 from infra.lake import Lake
 from infra.registry import Registry
-from infra.sections import AgentSettings, EngineSettings, KafkaSettings
+from infra.sections import AgentSettings, EngineSettings, KafkaSettings, LakeSettings
 from infra.settings import Settings
 
 
@@ -116,7 +116,7 @@ def test_a_broker_that_is_down_and_what_waits_for_it(
     with closing(LocalEventLog(far.outbox_dir)) as waiting:
         waiting.append("interactions", "k", b"v").result(10)
     assert doctor.outbox(far) == [Finding("outbox", "ok", "1 events on their way")]
-    monkeypatch.setattr(doctor, "_LATE_S", -1.0)
+    monkeypatch.setattr("infra.doctor.record._LATE_S", -1.0)
     assert doctor.outbox(far)[0].state == "warn"
 
 
@@ -140,3 +140,24 @@ def test_bad_settings_are_the_finding(tmp_path: Path) -> None:
     findings = doctor.examine(tmp_path / "missing.toml")
     assert named(findings, "settings").state == "fail"
     assert not doctor.healthy(findings)
+
+
+@pytest.mark.parametrize(
+    ("bootstrap", "catalog", "files", "state", "next_step"),
+    [
+        ("", "", "", "ok", "kafka.bootstrap"),
+        ("broker:9092", "", "", "ok", "lake.catalog"),
+        ("broker:9092", "postgres:host=db", "", "warn", "lake.files"),
+        ("broker:9092", "postgres:host=db", "s3://bucket/lake", "ok", ""),
+    ],
+)
+def test_it_says_how_to_grow(
+    settings: Settings, bootstrap: str, catalog: str, files: str, state: str, next_step: str
+) -> None:
+    kafka, lake = KafkaSettings(bootstrap=bootstrap), LakeSettings(catalog=catalog, files=files)
+    found = doctor.machines(settings.model_copy(update={"kafka": kafka, "lake": lake}))
+    assert (found.state, next_step in found.next_step, bool(found.next_step)) == (
+        state,
+        True,
+        bool(next_step),
+    )
