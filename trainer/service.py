@@ -22,6 +22,7 @@ from infra.eventlog.base import EventLog
 from infra.lake import Lake
 from infra.settings import Settings
 from infra.telemetry import OK, ProbeServer
+from trainer.canary import Judgement
 from trainer.reward.model import RewardModel
 from trainer.runs import Runs
 from trainer.schedule import due_slot, may_start, parse_slot
@@ -48,6 +49,8 @@ class Service:
         self._looks = Counter(
             "nightshift_canary_looks", "Looks at the canary", ["judgement"], registry=self._registry
         )
+        for judgement in Judgement:  # so that a monitor sees the first of its kind as a change
+            self._looks.labels(str(judgement))
         self._failures = Counter(
             "nightshift_trainer_failures", "Ticks that failed", ["job"], registry=self._registry
         )
