@@ -192,13 +192,18 @@ class Outcome:
         )
 
 
+def told_of(said: str, folder: str) -> bool:
+    """Whether a line of a log names the place that is full and what to do."""
+    return any("disk has room" in line and f"/data/{folder}/" in line for line in said.splitlines())
+
+
 def suffer(case: Case, on: Disk, service: Service, load: Load, hold_s: float) -> Outcome:
     """Fills the disk, waits for the alarm, makes room after `hold_s`, and waits for everything to go on."""
     pids = {room: service.pid(room) for room in ("agent", "collector")}
     begun = time.time()
     on.fill()
     until(lambda: service.metric(case.room, case.metric) > 0, "a metric")
-    until(lambda: "disk has room" in service.said(case.room), "an alarm")
+    until(lambda: told_of(service.said(case.room), case.folder), "an alarm")
     if case.refuses:
         until(lambda: len(load.sent()) - answers(load) >= 10, "refusals")
     ready = service.ready(case.room)
