@@ -59,6 +59,7 @@ class _Beside:
     deployments: Deployments
     adapters: Adapters
     metrics: Metrics
+    recorder: Recorder
     outbox: Outbox | None
 
     async def needs(self) -> Mapping[str, bool | str]:
@@ -67,7 +68,7 @@ class _Beside:
         return {
             "engine": self.adapters.reachable or "the engine does not answer: start it, or see its log",
             "deployments": self._deployments(),
-            "event log": self._waiting(),
+            "event log": self.recorder.trouble or self._waiting(),
             "adapters": "degraded: " + " ".join(self.adapters.failed.values())
             if self.adapters.failed
             else OK,
@@ -141,7 +142,7 @@ def create_app(
     outbox = log if isinstance(log, Outbox) else None
     if outbox:
         metrics.watch(outbox)
-    beside = _Beside(knowledge, deployments, adapters, metrics, outbox)
+    beside = _Beside(knowledge, deployments, adapters, metrics, recorder, outbox)
 
     # Without the interactive pages, which load scripts from elsewhere.
     app = FastAPI(title="Nightshift agent", lifespan=beside.running, docs_url=None, redoc_url=None)

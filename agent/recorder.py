@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -21,6 +22,8 @@ from infra.privacy import redact
 
 _log = logging.getLogger(__name__)
 
+_REMEMBER_S = 10.0
+
 
 class Recorder:
     """Appends events to the log."""
@@ -29,6 +32,16 @@ class Recorder:
         self._log = log
         self._ids = ids
         self._metrics = metrics
+        self._refusal = ""
+        self._refused_at = -math.inf
+
+    @property
+    def trouble(self) -> str:
+        """Why an answer could not be recorded a moment ago; empty otherwise.
+
+        It is forgotten after some seconds: who is sent no requests could not find out that all is well again.
+        """
+        return self._refusal if time.monotonic() - self._refused_at < _REMEMBER_S else ""
 
     async def interaction(self, body: Interaction, prompt: Prompt) -> None:
         """Records an answer; returns when it is durable. Cancelling the caller does not undo it.
@@ -49,10 +62,12 @@ class Recorder:
         begun = time.perf_counter()
         try:
             await asyncio.wrap_future(self._log.append(event.topic, event.key, event.encode()))
-        except EventLogError:
+        except EventLogError as err:
+            self._refusal, self._refused_at = str(err), time.monotonic()
             self._metrics.unrecorded.inc()
             _log.exception("event %s (%s) was not recorded", event.id, event.type)
             raise
+        self._refusal = ""
         self._metrics.record_seconds.observe(time.perf_counter() - begun)
         for kind, number in counts.items():
             self._metrics.redactions.labels(kind).inc(number)

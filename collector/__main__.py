@@ -3,8 +3,8 @@
 `python -m collector compact` does the daily upkeep once, `replay` builds the record anew from the event log,
 `retry` tries dead letters again.
 
-Exit codes: 0 stopped, 1 failed, 2 an unknown job, 4 the lake is down. An event log that is
-down is waited for.
+Exit codes: 0 stopped, 1 failed, 2 an unknown job, 4 the lake could not be opened. Later, a lake or an
+event log that is down is waited for.
 """
 
 from __future__ import annotations

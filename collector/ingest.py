@@ -27,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 # Collectors of one group share the log's partitions, so two never write the same record.
 GROUP = "collector"
-# Seconds before a refused commit is tried again; after the last one the process gives up, and whoever
-# started it starts it again. The catalog's own wait of 5 s comes on top of each.
-PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0, 5.0, 5.0)
+# Seconds before a refused commit is tried again; after the last one all begins anew, from the log and from
+# where the lake stands. The catalog's own wait of 5 s comes on top of each.
+PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0)
 # Between tries to read the log.
 PAUSE_S = 1.0
 # Commits between merges of small files. Merging 500 files takes about half a second; 1,000 unmerged ones
@@ -76,18 +76,15 @@ class Ingest:
     def run(self, stop: threading.Event) -> None:
         """Collects until `stop` is set, and then finishes the batch that it has begun.
 
-        A log that cannot be read is waited for: it keeps its events.
-
-        Raises:
-            LakeError: the lake refused a batch again and again.
+        A log that cannot be read and a lake that cannot be written are waited for: events stay on the log.
         """
         while not stop.is_set():
             try:
                 with closing(self._log.reader(list(Topic), self._start, GROUP)) as reader:
                     self._collect(reader, stop)
-            except EventLogError as err:
+            except (EventLogError, LakeError) as err:
                 if str(err) != self._trouble:  # an outage is told once
-                    logger.error("waiting for the event log: %s", err)
+                    logger.error("waiting: %s", err)
                 self._trouble = str(err)
                 stop.wait(PAUSE_S)
 

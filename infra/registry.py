@@ -73,7 +73,7 @@ class Registry:
         `lineage` holds further fields of `Manifest`, which checks them.
 
         Raises:
-            AdapterError: a file is missing, pickled or a link, or `lineage` does not fit.
+            AdapterError: a file is missing, pickled or a link, `lineage` does not fit, or the disk refuses.
         """
         files = _hashes(_weights(source))
         content = _content(files)
@@ -84,7 +84,10 @@ class Registry:
             manifest = Manifest(name=name, night=night, created=created, files=files, **lineage)
         except ValidationError as err:
             raise AdapterError(f"The manifest of {name} is not complete: {err}.") from err
-        self._put(source, manifest)
+        try:
+            self._put(source, manifest)
+        except OSError as err:
+            raise AdapterError(f"{self._folder} did not take {name} ({err}): look at the disk.") from err
         return self.get(name)
 
     def get(self, name: str) -> Adapter:

@@ -169,7 +169,7 @@ class TrainerSettings(Section):
     # Chance of passing a candidate that is no better, per gate.
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     seed: int = 1
-    # An API key with the scope operate, where the agent asks for one; best set by NIGHTSHIFT_TRAINER__AGENT_KEY.
+    # An API key with the scope operate, where the agent asks for one: NIGHTSHIFT_TRAINER__AGENT_KEY.
     agent_key: SecretStr = SecretStr("")
     # Address of the trainer's probes and metrics.
     host: str = "127.0.0.1"

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from infra.errors import EngineError, LakeError, NightshiftError, SlotTaken
+from infra.errors import EngineError, LakeError, NightError, NightshiftError, SlotTaken
 from infra.eventlog import open_log
 from infra.eventlog.base import EventLog
 from infra.settings import Settings, load
@@ -78,7 +78,7 @@ def _night(settings: Settings, slot: str) -> int:
     stages = _stages(settings, slot, log)
     try:
         result = asyncio.run(_run(settings, stages, log))
-    except (NightshiftError, ExceptionGroup) as err:
+    except (NightshiftError, OSError, ExceptionGroup) as err:
         first = _first(err)
         stages.tell(f"failed {claim.token}", [stages.ended("failed", str(first))])
         runs.finish(claim, "failed", "failed")
@@ -119,12 +119,14 @@ def _keep(runs: Runs, claim: Claim) -> threading.Event:
 
 
 def _first(err: BaseException) -> NightshiftError:
-    """The first error of ours in a group of concurrent ones."""
+    """The first error in a group of concurrent ones; the system's, as of a full disk, as one of ours."""
     while isinstance(err, BaseExceptionGroup):
         err = err.exceptions[0]
-    if not isinstance(err, NightshiftError):
-        raise err
-    return err
+    if isinstance(err, NightshiftError):
+        return err
+    if isinstance(err, OSError):
+        return NightError(f"The system refused the night ({err}): look at the disk and the night's folder.")
+    raise err
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Reads from the record what a night learns from: the newest part first, and no further than it must.
 
-The choice is `queries.choose`'s, of everything in the window. A record of ten million answers does not fit into
-memory, so parts of the window are read, each for the collections of which there is not enough yet; and the long texts
-at the end, for what was chosen.
+The choice is `queries.choose`'s, of everything in the window. Ten million answers do not fit into memory, so
+parts of the window are read, each for the collections of which there is not enough yet; and at the end the
+long texts of what was chosen.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ def choose(
 ) -> tuple[int, list[Query]]:
     """How many answered queries the window holds, and what `queries.choose` would choose of them all."""
     aside = frozenset(held_out)
-    counts = {row["collection"]: row["logged"] for row in lake.query("logged_collections", since=since, until=until)}
+    counts = {
+        row["collection"]: row["logged"] for row in lake.query("logged_collections", since=since, until=until)
+    }
     wanted = counts.keys() - aside
     rows: list[Row] = []
     known: dict[str, list[Row]] = {}
@@ -60,13 +62,12 @@ def _parts(lake: Lake, since: datetime, until: datetime) -> Iterator[tuple[datet
 
 
 def _whole(lake: Lake, chosen: Sequence[Row]) -> list[Query]:
-    """The chosen with their long texts, in their order. They are found by their times, which are small to read."""
+    """The chosen with their long texts, in their order: found by their times, which are small to read."""
     found: dict[str, Row] = {}
     for (_, begin, end), some in groupby(sorted(chosen, key=_part), key=_part):
         times = "\n".join(str((row["at"] - _EPOCH) // timedelta(microseconds=1)) for row in some)
         found |= {
-            row["response_id"]: row
-            for row in lake.query("logged_texts", since=begin, until=end, text=times)
+            row["response_id"]: row for row in lake.query("logged_texts", since=begin, until=end, text=times)
         }
     return [Query.from_row(found[row["response_id"]]) for row in chosen]
 

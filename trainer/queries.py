@@ -35,7 +35,7 @@ class Query(BaseModel):
 
     @classmethod
     def from_row(cls, row: Row) -> Query:
-        """Reads one row of the named query `logged_queries`."""
+        """Reads one row of the named query `logged_queries` or `logged_texts`."""
         return cls(
             response_id=row["response_id"],
             conversation_id=row["conversation_id"],

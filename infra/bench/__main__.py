@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 from rich.console import Console
+from rich.table import Table
 
-from infra.bench import ingest
+from infra.bench import append, ingest, rows
 
-BENCHES = {"ingest": ingest.run}
+BENCHES: dict[str, Callable[[Callable[[str], object]], Table]] = {
+    "ingest": ingest.run,
+    "append": append.run,
+    "rows": rows.run,
+    "ingest-late": ingest.run_late,
+}
 
 
 def main(names: list[str]) -> int:

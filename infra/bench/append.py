@@ -1,7 +1,7 @@
 """What the durable append costs a customer: an agent that records, against one that records nothing.
 
-Three real agent processes over one engine that answers at once: without a record, with the local log, and with an
-outbox while Kafka is away. They take turns within each round, so that drift of the machine meets all of them.
+Three real agent processes over one engine that answers at once: without a record, with the local log, and
+with an outbox while Kafka is away. They take turns within each round, so that drift of the machine meets all.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from infra.demo.stage import write_knowledge
 from infra.settings import Settings
 
 ROUNDS = 10
-# Requests one after the other on one connection; then seconds of arrivals at random, so many in a second on average.
+# Requests one after the other on one connection; then seconds of arrivals at random, and their mean rate.
 ONE_BY_ONE = 200
 SECONDS = 5.0
 RATE = 100.0
@@ -54,7 +54,7 @@ _COMMANDS = {
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How requests come: `rate` a second at random for `seconds`, or `count` one by one when there is no rate."""
+    """How requests come: `rate` a second at random for `seconds`, or without a rate `count` one by one."""
 
     name: str
     count: int = 0
@@ -96,7 +96,9 @@ def run(
 def _start(stack: ExitStack, folder: Path) -> dict[str, str]:
     """The engine and one agent for each arm, each with its own data folder; the agents' addresses."""
     engine, nowhere, *ports = free_ports(2 + len(_COMMANDS))
-    stack.enter_context(running((sys.executable, "-m", "infra.bench.engine", str(engine)), folder / "engine.log"))
+    stack.enter_context(
+        running((sys.executable, "-m", "infra.bench.engine", str(engine)), folder / "engine.log")
+    )
     urls = {}
     for number, (arm, port) in enumerate(zip(_COMMANDS, ports, strict=True)):
         data = folder / f"agent-{number}"
@@ -189,7 +191,7 @@ def _table(found: dict[tuple[str, str], Measured], loads: Sequence[Load], fsyncs
 
 
 def _added(nothing: Measured, ours: Measured, percentile: float) -> str:
-    """How much more than nothing, with an interval by a bootstrap over rounds, in which both arms stay together."""
+    """How much more than nothing, with an interval by a bootstrap over rounds, arms together."""
     chance = random.Random(1)
     places = range(len(ours.rounds))
     differences = [

@@ -1,6 +1,6 @@
 """An engine that answers at once, always the same: so that a measurement times the agent and not a model.
 
-    python -m infra.bench.engine PORT
+python -m infra.bench.engine PORT
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ _COMPLETION = {
     "object": "chat.completion",
     "created": 0,
     "model": BASE,
-    "choices": [
-        {"index": 0, "message": {"role": "assistant", "content": _ANSWER}, "finish_reason": "stop"}
-    ],
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": _ANSWER}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 200, "completion_tokens": 8, "total_tokens": 208},
 }
 

@@ -1,7 +1,7 @@
-"""A record with a long past, made up fast: a month of conversations with thumbs, canaries, nights and decisions.
+"""A record with a long past, made up fast: a month of conversations, thumbs, canaries, nights and decisions.
 
-Rows are made by DuckDB itself, from the demo's businesses, and go in as a collector's would: in order of time, in
-commits, then merged. Lengths are those of real questions and facts: about two kilobytes for each answer.
+Rows are made by DuckDB itself, of the demo's businesses, and go in as a collector's would: in order of time,
+in commits, merged now and then. Lengths are those of real questions and facts: two kilobytes an answer.
 """
 
 from __future__ import annotations
@@ -18,15 +18,17 @@ from infra.settings import Settings
 DAYS = 30
 # Rows in one commit: large ones, since it is not the commits that are measured here.
 COMMIT = 200_000
+# Commits between merges. All at once would take 7 GB of memory for ten million rows.
+MERGE_EVERY = 5
 # Different choices of facts that retrieval made for one business.
 SETS = 100
 FACTS = 6
 NIGHTS = 30
 
 
-def build(settings: Settings, rows: int, say: Callable[[str], object], until: datetime | None = None) -> None:
-    """Makes the record of `settings` with so many interactions, the last of them just before `until` (now)."""
-    until = until or datetime.now(UTC)
+def build(settings: Settings, rows: int, say: Callable[[str], object]) -> None:
+    """Makes the record of `settings` with so many interactions, the last of them just now."""
+    until = datetime.now(UTC)
     since = until - timedelta(days=DAYS)
     step_s = DAYS * 86400 / rows
     with Lake.open(settings, writable=True) as lake:
@@ -36,7 +38,8 @@ def build(settings: Settings, rows: int, say: Callable[[str], object], until: da
             lake.query("bench_interactions", **part)
             lake.query("bench_feedback", **part)
             lake.query("bench_signals", **part)
-            if number % 10 == 9:
+            if number % MERGE_EVERY == MERGE_EVERY - 1:
+                lake.compact()
                 say(f"{first + COMMIT:,} of {rows:,} rows")
         lake.query("bench_completions", since=since, limit=NIGHTS)
         lake.query("bench_evaluations", since=since, limit=NIGHTS)
@@ -48,7 +51,7 @@ def build(settings: Settings, rows: int, say: Callable[[str], object], until: da
 
 
 def _sets() -> Iterator[dict[str, object]]:
-    """What retrieval finds, as the pieces of which the SQL makes rows; texts can stand in JSON as they are."""
+    """What retrieval finds, as pieces of which the SQL makes rows; texts can stand in JSON as they are."""
     text = files("infra.demo").joinpath("data/businesses.jsonl").read_text(encoding="utf-8")
     chance = random.Random(1)
     for number, line in enumerate(text.splitlines()):
@@ -60,8 +63,8 @@ def _sets() -> Iterator[dict[str, object]]:
             yield {
                 "number": number * SETS + place,
                 "collection": business["collection"],
-                "system": f"You answer customers of {_clean(business['name'])}. Use only these facts:\\n{lines}"
-                "\\nAnswer in one or two short sentences.",
+                "system": f"You answer customers of {_clean(business['name'])}. Use only these facts:\\n"
+                f"{lines}\\nAnswer in one or two short sentences.",
                 "facts": [f'{{"title":"{title}","text":"{said}","score":' for title, said in clean],
                 "titles": [title for title, _ in clean],
                 "texts": [said for _, said in clean],

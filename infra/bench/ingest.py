@@ -1,38 +1,53 @@
 """How fast events go from the event log into the record, against reading alone and DuckDB's insert alone.
 
 From the local log, and from Kafka where `KAFKA_BOOTSTRAP` names a broker. The collector is a real process;
-its time counts from its first commit, the start of the process does not.
+its time counts from its first commit, the start of the process does not. `run_late` compares a record that is
+small with one that holds ten million answers already.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
+import shutil
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 
 import duckdb
 import psutil
 from rich.table import Table
 
 from infra import sql
+from infra.bench.programs import free_ports, running
+from infra.bench.rows import SIZES, past
 from infra.errors import LakeError
 from infra.eventlog import open_log
 from infra.eventlog.base import from_beginning
 from infra.events import Event, Interaction, Message, Topic
 from infra.lake import Lake
 from infra.sections import CollectorSettings, KafkaSettings
-from infra.settings import Settings, child_environment
+from infra.settings import Settings
 
 EVENTS = 100_000
+ROUNDS = 3
 _PROMPT = (
     Message(role="system", content="Facts: " + "parking is free; " * 10),
     Message(role="user", content="?"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """Seconds for all events, and the largest memory in MB: until a tenth was collected, and in all."""
+
+    seconds: float
+    early_megabytes: float
+    megabytes: float
 
 
 def run(say: Callable[[str], object], events: int = EVENTS) -> Table:
@@ -40,16 +55,18 @@ def run(say: Callable[[str], object], events: int = EVENTS) -> Table:
     table = Table("log", "reading alone", "inserting alone", "collector", "of the slower floor", "memory, MB")
     bootstraps = ["", *([name] if (name := os.environ.get("KAFKA_BOOTSTRAP")) else [])]
     for bootstrap in bootstraps:
-        with tempfile.TemporaryDirectory() as folder:
+        with TemporaryDirectory() as folder:
             kafka = KafkaSettings(bootstrap=bootstrap, prefix=f"bench-{os.getpid()}.")
-            settings = Settings(data=Path(folder), kafka=kafka, collector=CollectorSettings(port=8992))
+            settings = Settings(
+                data=Path(folder), kafka=kafka, collector=CollectorSettings(port=free_ports(1)[0])
+            )
             log = "Kafka" if bootstrap else "local"
             say(f"{log}: writing {events} events")
             _fill(settings, events)
             reading = events / _read(settings, events)
             say(f"{log}: collecting")
-            seconds, megabytes = _collect(settings, events)
-            ours = events / seconds
+            collected = _collect(settings, events)
+            ours = events / collected.seconds
             inserting = events / _insert(settings, Path(folder))
             part = ours / min(reading, inserting)
             table.add_row(
@@ -58,9 +75,44 @@ def run(say: Callable[[str], object], events: int = EVENTS) -> Table:
                 f"{inserting:,.0f}/s",
                 f"{ours:,.0f}/s",
                 f"{part:.2f}",
-                f"{megabytes:.0f}",
+                f"{collected.megabytes:.0f}",
             )
     return table
+
+
+def run_late(say: Callable[[str], object], sizes: Sequence[int] = SIZES, events: int = EVENTS) -> Table:
+    """One row for each size of the record before: events per second, and memory; medians of rounds."""
+    found: dict[int, list[Collected]] = {size: [] for size in sizes}
+    with ExitStack() as stack:
+        records = {size: stack.enter_context(past(size, say)) for size in sizes}
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=records[sizes[-1]].data.parent)))
+        filled = Settings(data=folder / "filled", collector=CollectorSettings(port=free_ports(1)[0]))
+        say(f"writing {events} events")
+        _fill(filled, events)
+        for number in range(ROUNDS):
+            for size in sizes if number % 2 == 0 else sizes[::-1]:
+                settings = filled.model_copy(update={"data": folder / "late"})
+                shutil.copytree(filled.data, settings.data)
+                _copy(records[size], settings)
+                found[size].append(_collect(settings, events))
+                shutil.rmtree(settings.data)
+                say(f"{size:,} rows: {events / found[size][-1].seconds:,.0f}/s")
+    table = Table(
+        "answers before", "collector", "of the first", "memory after a tenth, MB", "memory at most, MB"
+    )
+    speeds = {size: median(events / one.seconds for one in some) for size, some in found.items()}
+    for size, some in found.items():
+        early, most = median(one.early_megabytes for one in some), median(one.megabytes for one in some)
+        ratio = speeds[size] / speeds[sizes[0]]
+        table.add_row(f"{size:,}", f"{speeds[size]:,.0f}/s", f"{ratio:.2f}", f"{early:.0f}", f"{most:.0f}")
+    return table
+
+
+def _copy(record: Settings, settings: Settings) -> None:
+    """The same record for other settings: files never change, so they are linked."""
+    shutil.copytree(record.lake_files, settings.lake_files, copy_function=os.link)
+    for file in Path(record.lake_catalog).parent.glob("catalog.sqlite*"):
+        shutil.copy(file, Path(settings.lake_catalog).parent)
 
 
 def _fill(settings: Settings, events: int) -> None:
@@ -94,38 +146,41 @@ def _read(settings: Settings, events: int) -> float:
         return (time.monotonic() - began) * events / (events - first)
 
 
-def _collect(settings: Settings, events: int) -> tuple[float, float]:
-    """Seconds for all events by a collector process, from its first commit on; its largest memory in MB."""
+def _collect(settings: Settings, events: int) -> Collected:
+    """All events by a collector process; its time counts from its first commit on."""
     variables = {
         "NIGHTSHIFT_DATA": str(settings.data),
         "NIGHTSHIFT_COLLECTOR__PORT": str(settings.collector.port),
         "NIGHTSHIFT_KAFKA__BOOTSTRAP": settings.kafka.bootstrap,
         "NIGHTSHIFT_KAFKA__PREFIX": settings.kafka.prefix,
     }
-    command = [sys.executable, "-m", "collector"]
-    with subprocess.Popen(command, env=child_environment(**variables), stderr=subprocess.DEVNULL) as process:
-        try:
-            largest = 0.0
-            first = began = 0.0
-            while True:
-                done = _recorded(settings)
-                largest = max(largest, psutil.Process(process.pid).memory_info().rss / 1e6)
-                if done and not began:
-                    first, began = done, time.monotonic()
-                if done >= events:
-                    break
-                time.sleep(0.02)
-            return (time.monotonic() - began) * events / (events - first), largest
-        finally:
-            process.terminate()
+    with closing(open_log(settings)) as log:
+        name = log.identity()
+    memory: list[tuple[int, float]] = []
+    first = began = 0.0
+    with running(
+        (sys.executable, "-m", "collector"), settings.data / "collector.log", **variables
+    ) as process:
+        watched = psutil.Process(process.pid)
+        while not memory or memory[-1][0] < events:
+            done = _recorded(settings, name)
+            memory.append((done, watched.memory_info().rss / 1e6))
+            if done and not began:
+                first, began = done, time.monotonic()
+            time.sleep(0.02)
+        seconds = (time.monotonic() - began) * events / max(events - first, 1)
+    early = max(size for done, size in memory if done <= events / 10 or done == first)
+    return Collected(seconds, early, max(size for _, size in memory))
 
 
-def _recorded(settings: Settings) -> int:
+def _recorded(settings: Settings, log: str) -> int:
+    """Interactions that are in the record: others may be there from before, of another log."""
     try:
         with Lake.open(settings) as lake:
-            return sum(lake.offsets().values())
+            offsets = lake.offsets(log)
     except LakeError:
         return 0
+    return sum(offset for partition, offset in offsets.items() if partition.topic == Topic.INTERACTIONS)
 
 
 def _insert(settings: Settings, folder: Path) -> float:

@@ -50,7 +50,7 @@ def until_ready(url: str) -> None:
     """
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5):
+        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 - our own
             return
         time.sleep(0.1)
     raise ProcessError(f"Nothing is ready at {url} within {_START_S:.0f} s: run it by hand to see why.")

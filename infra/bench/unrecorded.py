@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 
-from infra.eventlog.base import Partition, Position, Reader, StartAt
+from infra.eventlog.base import LOCAL, Partition, Position, Reader, StartAt
 from infra.eventlog.local import LocalReader
 from infra.settings import Settings
 
@@ -24,6 +24,9 @@ class Unrecorded:
     def reader(self, topics: Sequence[str], start: StartAt, group: str | None = None) -> Reader:
         """A reader of a log that stays empty."""
         return LocalReader(self._folder, tuple(topics), start, group)
+
+    def identity(self) -> str:
+        return LOCAL
 
     def close(self) -> None:
         """There is nothing to let go of."""

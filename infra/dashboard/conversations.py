@@ -11,14 +11,15 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from starlette.requests import Request
 
-from infra.dashboard.record import Row
+from infra.dashboard.record import Record, Row
 from infra.dashboard.site import Site, View
 from infra.dashboard.wording import moment
 from infra.errors import NotFound
 
 PER_PAGE = 30
-# Answers that are looked at first: they hold a page of conversations of any usual length. Further parts are so many
-# times wider than the one before, and words are searched for so many seconds: ten million answers take ten.
+# Answers that are looked at first: they hold a page of conversations of any usual length. Further parts are
+# so many times wider than the one before, and words are searched for so many seconds: in ten million answers
+# it would take ten.
 ROWS = 500
 WIDER = 16
 SEARCH_S = 0.2
@@ -50,10 +51,10 @@ def router(site: Site) -> APIRouter:
 def conversations(site: Site, text: str, before: str) -> View:
     """A page of conversations, newest first; `before` is where the page before ended.
 
-    `searched_to` is how far back words were looked for when the time for it ran out before the page was full; None
-    when everything was searched, or there is a full page.
+    `searched_to` is how far back words were looked for when the time for it ran out before the page was full;
+    None when everything was searched, or the page is full.
     """
-    rows, searched_to = _find(site, like(text) if text else None, moment(before))
+    rows, searched_to = find(site.record, like(text) if text else None, moment(before), site.now())
     more = len(rows) > PER_PAGE
     rows = rows[:PER_PAGE]
     older = rows[-1]["found_at"] if more else searched_to
@@ -66,31 +67,37 @@ def conversations(site: Site, text: str, before: str) -> View:
     }
 
 
-def _find(site: Site, pattern: str | None, before: datetime | None) -> tuple[list[Row], datetime | None]:
-    """More conversations than a page holds, if there are, from ever larger parts of the record, newest first.
+def find(
+    record: Record, pattern: str | None, before: datetime | None, now: datetime
+) -> tuple[list[Row], datetime | None]:
+    """More conversations than a page holds, if there are: from ever larger parts of the record, newest first.
 
-    Also the time back to which it was searched, None for the beginning. Without a pattern it never stops early.
+    Also the time back to which was searched, None for the beginning. Without a pattern it never stops early.
     """
     until = monotonic() + SEARCH_S
     found: list[Row] = []
     width: timedelta | None = None
     while True:
-        since = _part(site, before, width)
-        found += site.record.query(
+        since = _part(record, before or now, width) if width else _first_part(record, before)
+        found += record.query(
             "conversations", text=pattern, since=since, before=before, limit=PER_PAGE + 1 - len(found)
         )
         if since is None or len(found) > PER_PAGE or (pattern and monotonic() > until):
             return found, since
-        width = WIDER * (width or (before or site.now()) - since)
+        width = WIDER * ((before or now) - since)
         before = since
 
 
-def _part(site: Site, before: datetime | None, width: timedelta | None) -> datetime | None:
-    """Where the part of the record before `before` begins: a few answers at first; None for all that is left."""
-    if width is None:
-        return site.record.first("answered_before", before=before, offset=ROWS).get("at")
-    first = site.record.first("answers")["first_at"]
-    since = (before or site.now()) - width
+def _first_part(record: Record, before: datetime | None) -> datetime | None:
+    """Where the last few answers before `before` begin; None when there are no more."""
+    time: datetime | None = record.first("answered_before", before=before, offset=ROWS).get("at")
+    return time
+
+
+def _part(record: Record, before: datetime, width: timedelta) -> datetime | None:
+    """Where so much before `before` begins; None when there is nothing earlier."""
+    first = record.first("answers")["first_at"]
+    since = before - width
     return since if first is not None and since > first else None
 
 

@@ -56,7 +56,7 @@ def loop(site: Site) -> View:
         "agent": (health["agent"], f"{number(record['today'])} answers today"),
         "log": (Health("up"), plural(sum(ends.values()), "event")),
         "collector": (health["collector"], "up to date" if not lag else f"{number(lag)} behind"),
-        "lake": (record["health"], plural(record["conversations"], "conversation")),
+        "lake": (record["health"], plural(record["answers"], "answer")),
         "trainer": (health["trainer"], _night_in_words(night)),
         "registry": (Health("up"), plural(len(site.registry.list()), "adapter")),
     }
@@ -78,15 +78,13 @@ def loop(site: Site) -> View:
 
 def _record(site: Site) -> dict[str, Any]:
     """What the lake says, or why it says nothing."""
-    counts = {"today": 0, "answers": 0, "conversations": 0}
+    counts = {"today": 0, "answers": 0}
     empty: dict[str, Any] = {**counts, "offsets": {}, "night": {}, "snapshot": None, "problem": ""}
     try:
-        totals = site.record.first("totals")
         nights = site.record.query("nights", limit=1)
         return empty | {
             "today": site.record.first("answers_since", since=_midnight(site.now()))["answers"],
-            "answers": totals["interactions"],
-            "conversations": totals["conversations"],
+            "answers": site.record.first("answers")["answers"],
             "offsets": site.record.offsets(site.serving.log()),
             "snapshot": site.record.snapshot(),
             "night": {key: value for key, value in nights[0].items() if key != "manifest"} if nights else {},

@@ -27,7 +27,7 @@ def open_log(settings: Settings) -> EventLog:
     """
     if not settings.kafka.bootstrap:
         return LocalEventLog(settings.log_dir)
-    return _kafka(settings, _PATIENCE_S)
+    return _kafka(settings, _PATIENCE_S, impatient=False)
 
 
 def open_outbox(settings: Settings) -> EventLog:
@@ -35,10 +35,10 @@ def open_outbox(settings: Settings) -> EventLog:
     if not settings.kafka.bootstrap:
         return LocalEventLog(settings.log_dir)
     limit = round(settings.kafka.outbox_gb * 1e9)
-    return Outbox(settings.outbox_dir, _kafka(settings, _OUTAGE_S), list(Topic), limit)
+    return Outbox(settings.outbox_dir, _kafka(settings, _OUTAGE_S, impatient=True), list(Topic), limit)
 
 
-def _kafka(settings: Settings, delivery_s: float) -> EventLog:
+def _kafka(settings: Settings, delivery_s: float, *, impatient: bool) -> EventLog:
     try:
         from infra.eventlog.kafka import KafkaEventLog  # noqa: PLC0415 - one machine needs no client of Kafka
     except ModuleNotFoundError as err:
@@ -47,4 +47,4 @@ def _kafka(settings: Settings, delivery_s: float) -> EventLog:
         ) from err
     # Two collectors on one host have different ports.
     member = f"{socket.gethostname()}-{settings.collector.port}"
-    return KafkaEventLog(settings.kafka, delivery_s, member)
+    return KafkaEventLog(settings.kafka, delivery_s, member, impatient=impatient)

@@ -10,7 +10,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from contextlib import closing
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from infra.errors import EventLogError
 from infra.eventlog import topic_file
-from infra.eventlog.base import EventLog, Position, Reader, Record, StartAt, from_beginning
+from infra.eventlog.base import EventLog, Partition, Position, Reader, Record, StartAt
 from infra.eventlog.local import LocalEventLog
 from infra.eventlog.topic_file import Backlog
 
@@ -51,6 +51,8 @@ class Outbox:
         self._stopped = threading.Event()
         self._trouble = ""
         self._backlog = Backlog()
+        self._shipped: dict[str, int] = {}  # of each topic, the first offset that was not acknowledged
+        self._deleted: dict[str, int] = {}  # of each topic, the first offset that was not deleted
         self._measure()
         self._relay = threading.Thread(target=self._run, name="relay", daemon=True)
         self._relay.start()
@@ -91,7 +93,7 @@ class Outbox:
     def _run(self) -> None:
         while not self._stopped.is_set():
             try:
-                with closing(self._local.reader(self._topics, from_beginning, _GROUP)) as reader:
+                with closing(self._local.reader(self._topics, self._start, _GROUP)) as reader:
                     while not self._stopped.is_set():
                         self._turn(reader)
             except (EventLogError, sqlite3.Error) as err:
@@ -104,29 +106,39 @@ class Outbox:
         Raises:
             EventLogError: the shared log refused; everything from the first refused record on is still here.
         """
-        shipped: dict[str, int] = {}
         until = time.monotonic() + _DELETE_S
+        shipped = False
         try:
             while (left := until - time.monotonic()) > 0 and not self._stopped.is_set():
-                self._ship(reader.poll(left, _WINDOW), shipped)
+                shipped |= self._ship(reader.poll(left, _WINDOW))
         finally:
-            for topic, before in shipped.items():
-                topic_file.delete(topic_file.path(self._folder, topic), before)
+            self._delete()
             self._measure()
         if shipped and self._trouble:
             logger.info("the event log takes events again")
             self._trouble = ""
 
-    def _ship(self, records: Sequence[Record], shipped: dict[str, int]) -> None:
-        """Appends them to the shared log, and notes in `shipped` the next offset of each topic."""
+    def _start(self, _: Iterable[Partition]) -> Mapping[Partition, int]:
+        """What was shipped and could not be deleted yet is not shipped again."""
+        return {Partition(topic): offset for topic, offset in self._shipped.items()}
+
+    def _delete(self) -> None:
+        for topic, before in self._shipped.items():
+            if self._deleted.get(topic) != before:
+                topic_file.delete(topic_file.path(self._folder, topic), before)
+                self._deleted[topic] = before
+
+    def _ship(self, records: Sequence[Record]) -> bool:
+        """Appends them to the shared log; whether any was acknowledged, and all that followed."""
         sent = [
             (record.position, self._shared.append(record.position.partition.topic, record.key, record.value))
             for record in records
         ]
         for position, future in sent:
             if not self._acknowledged(future):
-                return
-            shipped[position.partition.topic] = position.offset + 1
+                return False
+            self._shipped[position.partition.topic] = position.offset + 1
+        return bool(sent)
 
     def _acknowledged(self, future: Future[Position]) -> bool:
         """Waits for the shared log, which may retry for long; False when told to stop meanwhile."""

@@ -169,12 +169,14 @@ FROM range((129600 / $bucket_s::DOUBLE)::BIGINT) AS numbers(number), (VALUES ('b
 ORDER BY number;
 
 -- name: bench_names
--- One row: the newest answer's time, and a conversation, a canary and a night to ask for. The conversation lies in
--- the middle of the record; the canary is the last one.
-SELECT
-    (SELECT max("at") FROM interactions) AS now,
-    (SELECT min("at") + (max("at") - min("at")) / 2 FROM interactions) AS middle,
-    (SELECT min(conversation_id) FROM interactions
-        WHERE "at" >= (SELECT min("at") + (max("at") - min("at")) / 2 FROM interactions)) AS conversation_id,
-    (SELECT max(canary) FROM interactions) AS canary,
-    (SELECT max(night) FROM nights) AS night;
+-- One row: the newest answer's time, the middle's, and what to ask for: a conversation of the middle, a night, and the
+-- last canary with a time after which 4,000 of its answers came, when it would have been decided.
+WITH ends AS (SELECT max("at") AS now, min("at") + (max("at") - min("at")) / 2 AS middle FROM interactions),
+last AS (SELECT max(canary) AS canary FROM interactions)
+SELECT now, middle, canary,
+    (SELECT min(conversation_id) FROM interactions WHERE "at" BETWEEN middle AND middle + INTERVAL 10 MINUTE)
+        AS conversation_id,
+    (SELECT max(night) FROM nights) AS night,
+    (SELECT min("at") FROM (SELECT "at" FROM interactions WHERE canary = (SELECT canary FROM last)
+        ORDER BY "at" DESC LIMIT 4000)) AS trial
+FROM ends, last;

@@ -79,10 +79,13 @@ ORDER BY page."at" DESC, page.event_id DESC;
 
 -- name: conversation
 -- All interactions of one conversation, oldest first, with rating, comment, correction and signals.
-WITH said AS (
+WITH times AS MATERIALIZED (
+    SELECT "at" FROM interactions WHERE conversation_id = $conversation_id
+),
+said AS MATERIALIZED (
     SELECT * EXCLUDE (log_topic, log_partition, log_offset)
     FROM interactions
-    WHERE conversation_id = $conversation_id
+    WHERE "at" IN (SELECT "at" FROM times) AND conversation_id = $conversation_id
 ),
 thumbs AS (
     SELECT response_id,
@@ -248,19 +251,19 @@ GROUP BY i.arm, i.adapter
 ORDER BY i.arm DESC, answers DESC;
 
 -- name: answered_before
--- The time of the $offset-th newest interaction before $before (null for now); no row when there are fewer.
+-- The time of the newest interaction before $before (null for now) but $offset; no row when there are no more.
 SELECT "at"
 FROM interactions
 WHERE $before::TIMESTAMPTZ IS NULL OR "at" < $before
 ORDER BY "at" DESC
-LIMIT 1 OFFSET $offset::BIGINT - 1;
+LIMIT 1 OFFSET $offset;
 
 -- name: conversations
 -- The newest $limit conversations whose last answer like $text (a pattern for ILIKE on query and answer, null for
 -- all) is before $before (null for now) and not before $since (null for all): that answer's time, first query, all
 -- answers, arm, thumbs; newest first. Times come first, and texts are read only where they lie: ids of conversations
--- tell nothing of their place in the record. A conversation without a name keeps the times from being none, since a
--- join with nothing reads everything.
+-- tell nothing of their place in the record. One time more keeps the times from being none, since a join with
+-- nothing reads everything.
 WITH near AS (
     SELECT conversation_id, max("at") AS found_at
     FROM interactions
@@ -269,15 +272,16 @@ WITH near AS (
     GROUP BY conversation_id
 ),
 later_times AS MATERIALIZED (
-    SELECT DISTINCT conversation_id, "at"
+    SELECT "at"
     FROM interactions
     WHERE "at" >= $before AND conversation_id IN (SELECT conversation_id FROM near)
-    UNION ALL SELECT '', $before
+    UNION ALL SELECT $before
 ),
 later AS (
     SELECT conversation_id
-    FROM interactions JOIN later_times USING (conversation_id, "at")
-    WHERE $text::VARCHAR IS NULL OR query ILIKE $text ESCAPE '\' OR answer ILIKE $text ESCAPE '\'
+    FROM interactions
+    WHERE "at" IN (SELECT "at" FROM later_times) AND "at" >= $before
+        AND ($text::VARCHAR IS NULL OR query ILIKE $text ESCAPE '\' OR answer ILIKE $text ESCAPE '\')
 ),
 page AS MATERIALIZED (
     SELECT *
@@ -287,14 +291,15 @@ page AS MATERIALIZED (
     LIMIT $limit
 ),
 times AS MATERIALIZED (
-    SELECT DISTINCT conversation_id, "at"
+    SELECT "at"
     FROM interactions
     WHERE conversation_id IN (SELECT conversation_id FROM page)
-    UNION ALL SELECT '', coalesce($since, $before, '1970-01-01'::TIMESTAMPTZ)
+    UNION ALL SELECT coalesce($since, $before, '1970-01-01'::TIMESTAMPTZ)
 ),
 said AS MATERIALIZED (
     SELECT conversation_id, response_id, "at", event_id, query, collection, arm
-    FROM interactions JOIN times USING (conversation_id, "at")
+    FROM interactions
+    WHERE "at" IN (SELECT "at" FROM times) AND conversation_id IN (SELECT conversation_id FROM page)
 ),
 thumbs AS (
     SELECT response_id, arg_max(rating, ("at", event_id)) AS rating

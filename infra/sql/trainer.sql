@@ -7,6 +7,38 @@ FROM interactions
 WHERE status = 'ok' AND "at" >= $since AND "at" < $until
 ORDER BY "at", event_id;
 
+-- name: logged_collections
+-- How many answered interactions of each collection there are from $since up to, but without, $until.
+SELECT collection, count(*) AS logged
+FROM interactions
+WHERE status = 'ok' AND "at" >= $since AND "at" < $until
+GROUP BY collection
+ORDER BY collection;
+
+-- name: logged_part
+-- Of the collections in $text (one a line), each question that was answered with facts from $since up to, but
+-- without, $until: the newest of those with the same words, newest first, without its long texts. Facts are looked
+-- at last: as a condition beside the others they would be read of every collection.
+WITH asked AS MATERIALIZED (
+    SELECT response_id, "at", event_id, collection, query, facts <> '[]' AS known
+    FROM interactions
+    WHERE status = 'ok' AND "at" >= $since AND "at" < $until
+        AND list_contains(string_split($text::VARCHAR, chr(10)), collection)
+)
+SELECT response_id, "at", collection, query
+FROM asked
+WHERE known
+QUALIFY row_number() OVER (PARTITION BY collection, query ORDER BY "at" DESC, event_id DESC) = 1
+ORDER BY "at" DESC, event_id DESC;
+
+-- name: logged_texts
+-- The interactions at the times in $text (microseconds since the epoch, one a line) from $since up to, but without,
+-- $until, with their long texts.
+SELECT response_id, conversation_id, collection, query, prompt, facts
+FROM interactions
+WHERE "at" >= $since AND "at" < $until
+    AND list_contains(string_split($text::VARCHAR, chr(10))::BIGINT[], epoch_us("at"));
+
 -- name: ratings
 -- The latest thumb of each response; a later comment without a thumb leaves it as it was.
 SELECT response_id, arg_max(rating, ("at", event_id)) AS rating

@@ -44,6 +44,9 @@ class Flaky:
     def reader(self, topics: Sequence[str], start: StartAt, group: str | None = None) -> Reader:
         return self._log.reader(topics, start, group)
 
+    def identity(self) -> str:
+        return self._log.identity()
+
     def close(self) -> None:
         pass
 

@@ -1,0 +1,102 @@
+"""The measurements of `make bench` at tiny sizes: real processes, whole tables. No figure is judged."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from infra.bench import append, ingest, rows
+from infra.bench.__main__ import main
+from infra.dashboard import site
+from infra.lake import Lake
+
+SIZES = (300, 1200)
+
+
+@pytest.fixture(scope="module")
+def pasts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the made-up records of one test are found by the next."""
+    return tmp_path_factory.mktemp("pasts")
+
+
+@pytest.fixture
+def kept(pasts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_FOLDER", str(pasts))
+
+
+def quiet(_: object) -> None:
+    """Progress that nobody reads."""
+
+
+def cells(table: Table) -> list[list[str]]:
+    """The table by rows."""
+    return [list(row) for row in zip(*(column.cells for column in table.columns), strict=True)]
+
+
+def test_what_a_durable_append_adds_is_told_for_each_load_and_record() -> None:
+    found = cells(append.run(quiet, rounds=2, one_by_one=5, seconds=0.3, rate=50))
+    assert [(row[0], row[1]) for row in found[:-1]] == [
+        (load, record)
+        for load in ("one connection", "50 requests/s")
+        for record in (append.NOTHING, append.LOCAL, append.OUTAGE)
+    ]
+    assert all(float(row[2]) <= float(row[3]) for row in found)
+    assert all(
+        re.fullmatch(r"[+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d\)", row[4])
+        for row in (*found[1:3], *found[4:6])
+    )
+
+
+@pytest.mark.usefixtures("kept")
+def test_each_look_up_is_timed() -> None:
+    found = cells(rows.run(quiet, sizes=SIZES[:1], times=1))
+    assert {row[0] for row in found} == {
+        "Loop", "Live", "Conversations", "Nights", "Canary", "Dead letters", "trainer", "a night",
+    }  # fmt: skip
+    for row in found:
+        assert all(float(figure) >= 0 for figure in row[2:-1]), row
+        assert row[-1] in ("yes", "NO")
+
+
+@pytest.mark.usefixtures("kept")
+def test_no_pages_query_is_forgotten() -> None:
+    sources = "".join(file.read_text() for file in site.FOLDER.glob("*.py"))
+    asked = set(re.findall(r'record\.(?:query|first)\(\s*"(\w+)"', sources))
+    with rows.past(SIZES[0], quiet) as settings:
+        timed = {one.query for one in rows.questions(settings)}
+    assert len(asked) > 10
+    assert asked - timed == {"answered_before"}, "which conversations begin with"
+
+
+@pytest.mark.usefixtures("kept")
+def test_a_made_up_past_hangs_together() -> None:
+    with rows.past(SIZES[1], quiet) as settings, Lake.open(settings) as lake:
+        (totals,) = lake.query("totals")
+        interactions = lake.query("every_interaction")
+        newest = lake.query("recent_interactions", limit=SIZES[1], before=None)
+    assert totals["interactions"] == len({row["event_id"] for row in interactions}) == SIZES[1]
+    assert totals["conversations"] == len({row["conversation_id"] for row in interactions}) == 408
+    assert {row["arm"] for row in interactions} == {"stable", "canary"}
+    assert (
+        sum(row["rating"] is not None for row in newest) == totals["thumbs_up"] + totals["thumbs_down"] > 30
+    )
+    assert sum(bool(row["signals"]) for row in newest) == totals["signals"] > 60
+    assert (newest[0]["at"] - newest[-1]["at"]).days == 29
+
+
+@pytest.mark.usefixtures("kept")
+def test_collecting_into_a_long_past_is_compared_with_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest, "ROUNDS", 1)
+    small, large = cells(ingest.run_late(quiet, sizes=SIZES, events=200))
+    assert (small[0], small[2]) == ("300", "1.00")
+    assert large[0] == "1,200"
+    assert float(large[2]) > 0
+    assert 0 < float(large[3]) <= float(large[4])
+
+
+def test_an_unknown_measurement_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["speed"]) == 2
+    assert "unknown: speed; there are ingest, append, rows, ingest-late" in capsys.readouterr().err

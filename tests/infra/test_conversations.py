@@ -1,0 +1,92 @@
+"""Pages of conversations: found in parts of the record, and yet without gap or overlap, also for words."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from infra.dashboard import conversations
+from infra.dashboard.record import Record
+from infra.lake import Lake
+from infra.settings import Settings
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOW = NOON + timedelta(seconds=400)
+Said = list[tuple[datetime, str, str]]  # time, conversation, query
+
+
+@pytest.fixture
+def said() -> Said:
+    """Long and short conversations, mixed; a few mention towels."""
+    chance = random.Random(5)
+    found = []
+    for number in range(400):
+        name = (
+            f"c{chance.randrange(6)}"
+            if chance.random() < 0.05
+            else f"c{10 + number // 9 + chance.randrange(4)}"
+        )
+        found.append(
+            (NOON + timedelta(seconds=number), name, "Towels?" if chance.random() < 0.1 else "Parking?")
+        )
+    return found
+
+
+@pytest.fixture
+def record(settings: Settings, said: Said, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
+    monkeypatch.setattr(conversations, "ROWS", 7)
+    monkeypatch.setattr(conversations, "WIDER", 2)
+    monkeypatch.setattr(conversations, "PER_PAGE", 6)
+    rows = [
+        {
+            "event_id": f"{number:026d}", "at": at, "response_id": f"r{number}", "conversation_id": name,
+            "query": query, "answer": "Yes.", "arm": "stable", "collection": "inn",
+        }
+        for number, (at, name, query) in enumerate(said)
+    ]  # fmt: skip
+    thumbs = [
+        {"event_id": f"f{row['event_id']}", "at": row["at"], "response_id": row["response_id"], "rating": 1}
+        | {"comment": "", "correction": ""}
+        for row in rows[::5]
+    ]
+    with Lake.open(settings, writable=True) as lake:
+        lake.append({"interactions": rows, "feedback": thumbs}, {})
+    opened = Record(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("text", ["", "towel", "unicorn"])
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+def test_all_pages_hold_each_conversation_once_by_its_last_fitting_answer(
+    record: Record, said: Said, monkeypatch: pytest.MonkeyPatch, text: str, patience: float
+) -> None:
+    monkeypatch.setattr(conversations, "SEARCH_S", patience)
+    pattern = conversations.like(text) if text else None
+    found: list[tuple[str, datetime]] = []
+    before: datetime | None = None
+    pages = 0
+    while pages == 0 or before is not None:
+        rows, searched_to = conversations.find(record, pattern, before, NOW)
+        shown = rows[: conversations.PER_PAGE]
+        found += [(row["conversation_id"], row["found_at"]) for row in shown]
+        before = shown[-1]["found_at"] if len(rows) > len(shown) else searched_to
+        pages += 1
+    last = {name: at for at, name, query in said if text.lower() in query.lower()}
+    assert found == sorted(last.items(), key=lambda item: item[1], reverse=True)
+    assert pages > 1 or (text == "unicorn" and patience)
+
+
+def test_a_row_tells_of_the_whole_conversation(record: Record, said: Said) -> None:
+    rows, _ = conversations.find(record, conversations.like("towel"), None, NOW)
+    for row in rows:
+        own = [
+            (number, at, query)
+            for number, (at, name, query) in enumerate(said)
+            if name == row["conversation_id"]
+        ]
+        assert (row["answers"], row["last_at"], row["first_query"]) == (len(own), own[-1][1], own[0][2])
+        assert row["thumbs_up"] == sum(number % 5 == 0 for number, _, _ in own)
