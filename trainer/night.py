@@ -27,7 +27,6 @@ from trainer.notes import (
     Resampled,
     Scored,
 )
-from trainer.queries import choose
 from trainer.resample import resample
 from trainer.stages import Stages
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
@@ -80,13 +79,9 @@ async def run(work: Work, stages: Stages) -> NightResult:
 
 async def _choose(work: Work) -> Chosen:
     """Which logged queries to learn from, at a snapshot of the record that the manifest names."""
-    settings = work.settings.trainer
-    snapshot, rows = work.logged_queries()
     judged = [(case.collection, case.question) for case in evaluate.read_suites(work.suites)]
-    queries = choose(rows, settings.held_out, judged, settings.queries, settings.seed)
-    return Chosen(
-        snapshot=snapshot, stable=work.deployment().stable, logged=len(rows), queries=tuple(queries)
-    )
+    snapshot, logged, queries = work.chosen_queries(judged)
+    return Chosen(snapshot=snapshot, stable=work.deployment().stable, logged=logged, queries=tuple(queries))
 
 
 async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:

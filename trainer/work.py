@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -23,8 +22,10 @@ from infra.follow import deployment_now
 from infra.lake import Lake
 from infra.registry import Registry
 from infra.settings import Settings, child_environment
+from trainer import logged
 from trainer.evaluate import PromptSource
 from trainer.notes import Chosen, Curated, Registered, training_row
+from trainer.queries import Query
 from trainer.resample import Told
 from trainer.reward.model import RewardModel
 from trainer.served import Served
@@ -67,14 +68,21 @@ class Work:
         """Folder of the suites; one that does not exist holds no cases."""
         return Path(self.settings.trainer.suites or self.settings.data / "suites")
 
-    def logged_queries(self) -> tuple[int, list[dict[str, Any]]]:
-        """The lake's snapshot number, and the logged queries of the window as of it, newest first."""
+    def chosen_queries(self, judged: Sequence[tuple[str, str]]) -> tuple[int, int, list[Query]]:
+        """The lake's snapshot number, how many queries the window holds as of it, and those to learn from.
+
+        `judged` are the collections and questions that suites judge by: never among them.
+        """
         with Lake.open(self.settings) as lake:
             snapshot = lake.snapshot()
         now = datetime.now(UTC)
-        since = now - timedelta(hours=self.settings.trainer.window_h)
+        trainer = self.settings.trainer
+        since = now - timedelta(hours=trainer.window_h)
         with Lake.open(self.settings, snapshot=snapshot) as lake:
-            return snapshot, lake.query("logged_queries", since=since, until=now)[::-1]
+            count, queries = logged.choose(
+                lake, since, now, trainer.held_out, judged, trainer.queries, trainer.seed
+            )
+        return snapshot, count, queries
 
     def deployment(self) -> Deployment:
         """Which adapters serve now."""

@@ -39,7 +39,10 @@ _NEXT_STEPS = {
 
 def plain() -> duckdb.DuckDBPyConnection:
     """A connection with nothing attached."""
-    return duckdb.connect(":memory:", config=_CONFIG)
+    connection = duckdb.connect(":memory:", config=_CONFIG)
+    # It would be drawn on stdout after two seconds, even into a pipe.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def attached(settings: Settings, *, writable: bool, snapshot: int | None) -> duckdb.DuckDBPyConnection:
