@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.bench import programs
 from infra.sections import (
     AgentSettings,
     CollectorSettings,
@@ -21,14 +21,7 @@ from infra.sections import (
 from infra.settings import Settings
 from tests import brokers, postgres
 
-
-def find_ports(count: int) -> list[int]:
-    """So many different ports of loopback that nothing listens on."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+find_ports = programs.free_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

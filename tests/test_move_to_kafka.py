@@ -19,7 +19,8 @@ from infra.follow import deployment_now
 from infra.lake import Lake
 from infra.sections import KafkaSettings
 from infra.settings import Settings
-from tests.collector.test_ingest import append, said, wait
+from tests.collector.test_ingest import append, said
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -44,11 +45,11 @@ def test_the_log_of_one_machine_moves(settings: Settings, moved: Settings) -> No
     Path(move[1]).rename(move[2])
 
     with closing(open_outbox(moved)) as outbox:
-        wait(lambda: waiting_in(moved.outbox_dir, list(Topic)).records == 0, "the relay")
+        until(lambda: waiting_in(moved.outbox_dir, list(Topic)).records == 0, "the relay")
         append_more = [said(number) for number in range(400, 450)]
         for event in append_more:
             outbox.append(event.topic, event.key, event.encode()).result(30)
-        wait(lambda: waiting_in(moved.outbox_dir, list(Topic)).records == 0, "the relay")
+        until(lambda: waiting_in(moved.outbox_dir, list(Topic)).records == 0, "the relay")
     assert doctor.event_log(moved).state == "ok"
     with closing(open_log(moved)) as log, Lake.open(moved, writable=True) as lake:
         assert deployment_now(log).stable == "ns-1"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import kafka.errors
@@ -33,12 +35,9 @@ def config(settings: KafkaSettings) -> dict[str, Any]:  # Any: what kafka-python
         EventLogError: nobody listens at any of the addresses. A client whose constructor fails would leave
             a thread and its sockets behind, at each try of an outage.
     """
-    servers = [server.strip() for server in settings.bootstrap.split(",")]
-    refusals = [refusal for server in servers if (refusal := _refusal(server))]
-    if len(refusals) == len(servers):
-        raise unreachable(settings, refusals[0])
+    check_reachable(settings)
     shared: dict[str, Any] = {
-        "bootstrap_servers": servers,
+        "bootstrap_servers": _servers(settings),
         "bootstrap_timeout_ms": _CONNECT_MS,
         "reconnect_backoff_max_ms": 1000,  # a broker that is back is found within a second
         "security_protocol": settings.security,
@@ -57,6 +56,17 @@ def config(settings: KafkaSettings) -> dict[str, Any]:  # Any: what kafka-python
             "sasl_plain_password": settings.password.get_secret_value(),
         }
     return shared
+
+
+def check_reachable(settings: KafkaSettings) -> None:
+    """Raises EventLogError when nobody listens at any of the brokers' addresses."""
+    refusals = [_refusal(server) for server in _servers(settings)]
+    if refusals[0] and all(refusals):
+        raise unreachable(settings, refusals[0])
+
+
+def _servers(settings: KafkaSettings) -> list[str]:
+    return [server.strip() for server in settings.bootstrap.split(",")]
 
 
 def _refusal(server: str) -> OSError | None:
@@ -80,26 +90,21 @@ def create_topics(settings: KafkaSettings, topics: tuple[str, ...]) -> None:
     Raises:
         EventLogError: no broker answers, or it refuses.
     """
-    try:
-        admin = KafkaAdminClient(**config(settings))
-    except kafka.errors.KafkaError as err:
-        raise unreachable(settings, err) from err
-    try:
-        there = set(admin.list_topics())
-        missing = {
-            full_name(settings, topic): _layout(settings, topic)
-            for topic in topics
-            if full_name(settings, topic) not in there
-        }
-        if missing:
-            _create(admin, missing)
-    except kafka.errors.KafkaError as err:
-        raise EventLogError(
-            f"Kafka at {settings.bootstrap} did not create {', '.join(topics)} ({explain(err)}): "
-            "check that kafka.replication is not above the number of brokers, and the user's rights."
-        ) from err
-    finally:
-        admin.close()
+    with _admin(settings) as admin:
+        try:
+            there = set(admin.list_topics())
+            missing = {
+                full_name(settings, topic): _layout(settings, topic)
+                for topic in topics
+                if full_name(settings, topic) not in there
+            }
+            if missing:
+                _create(admin, missing)
+        except kafka.errors.KafkaError as err:
+            raise EventLogError(
+                f"Kafka at {settings.bootstrap} did not create {', '.join(topics)} ({explain(err)}): "
+                "check that kafka.replication is not above the number of brokers, and the user's rights."
+            ) from err
 
 
 def cluster_id(settings: KafkaSettings) -> str:
@@ -108,16 +113,21 @@ def cluster_id(settings: KafkaSettings) -> str:
     Raises:
         EventLogError: no broker answers.
     """
+    with _admin(settings) as admin:
+        return str(admin.describe_cluster()["cluster_id"])
+
+
+@contextmanager
+def _admin(settings: KafkaSettings) -> Iterator[KafkaAdminClient]:
+    """A client for questions about the cluster. An error of Kafka's that leaves the block is told as ours."""
     try:
         admin = KafkaAdminClient(**config(settings))
+        try:
+            yield admin
+        finally:
+            admin.close()
     except kafka.errors.KafkaError as err:
         raise unreachable(settings, err) from err
-    try:
-        return str(admin.describe_cluster()["cluster_id"])
-    except kafka.errors.KafkaError as err:
-        raise unreachable(settings, err) from err
-    finally:
-        admin.close()
 
 
 def _create(admin: KafkaAdminClient, missing: dict[str, dict[str, Any]]) -> None:

@@ -15,7 +15,14 @@ from kafka import KafkaProducer
 from infra.errors import EventLogError
 from infra.eventlog.appends import Append
 from infra.eventlog.base import Partition, Position
-from infra.eventlog.kafka_client import config, create_topics, explain, full_name, unreachable
+from infra.eventlog.kafka_client import (
+    check_reachable,
+    config,
+    create_topics,
+    explain,
+    full_name,
+    unreachable,
+)
 from infra.events import DEAD_LETTER_TOPIC, Topic
 from infra.sections import KafkaSettings
 
@@ -114,7 +121,7 @@ class Producer:
             client, oldest = self._client, min(list(self._since.values()), default=time.monotonic())
             if client and not self._failed.is_set() and time.monotonic() - oldest > _LOOK_S:
                 try:
-                    config(self._settings)
+                    check_reachable(self._settings)
                 except EventLogError:
                     self._failed.set()
                     client.close(timeout=0)

@@ -109,15 +109,13 @@ class Lake:
             )
         what = f"The query {name!r} failed"
         try:
-            with self._using(what):
-                return _read(self._connection.execute(query.sql, params or None))
+            return self._fetch(what, query, params)
         except Unstorable:
             raise
         except LakeError:
             # PostgreSQL was restarted; or another process moved rows from the catalog to a file, after which
             # DuckLake 1.5 looks for them in vain until it is attached anew (ducklake#1413).
-            with self._using(what):
-                return _read(self._connection.execute(query.sql, params or None))
+            return self._fetch(what, query, params)
 
     def append(
         self, rows: Mapping[str, Sequence[Row]], offsets: Mapping[Partition, int], log: str = LOCAL
@@ -174,6 +172,10 @@ class Lake:
         self, kind: type[BaseException] | None, err: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _fetch(self, what: str, query: sql.Query, params: Mapping[str, object]) -> list[dict[str, Any]]:
+        with self._using(what):
+            return _read(self._connection.execute(query.sql, params or None))
 
     @contextmanager
     def _using(self, what: str) -> Iterator[None]:

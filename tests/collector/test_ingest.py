@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +18,13 @@ from collector.ingest import Ingest
 from collector.metrics import Metrics
 from collector.rows import rows
 from infra.errors import LakeError
-from infra.eventlog.base import Partition, Position, Record
+from infra.eventlog.base import EventLog, Partition, Position, Record
 from infra.eventlog.local import LocalEventLog
 from infra.events import Event, Feedback, Interaction, Message, Topic
 from infra.lake import Lake
 from infra.sections import CollectorSettings
 from infra.settings import Settings, child_environment
+from tests.waiting import until
 
 PATIENCE_S = 60.0
 
@@ -43,13 +43,6 @@ def said(number: int) -> Event:
 def append(log: LocalEventLog, events: Sequence[Event]) -> list[Position]:
     futures = [log.append(event.topic, event.key, event.encode()) for event in events]
     return [future.result(PATIENCE_S) for future in futures]
-
-
-def wait(done: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
@@ -71,7 +64,7 @@ def lake(settings: Settings) -> Iterator[Lake]:
 
 @contextmanager
 def collecting(
-    lake: Lake, log: LocalEventLog, batch: int = 500, merge_every: int = 300
+    lake: Lake, log: EventLog, batch: int = 500, merge_every: int = 300
 ) -> Iterator[tuple[Ingest, Metrics]]:
     """A collector in a thread, stopped in the end."""
     metrics, stop = Metrics(), threading.Event()
@@ -97,13 +90,13 @@ def test_good_bad_and_doubled_events(lake: Lake, log: LocalEventLog) -> None:
     append(log, [Event.of(Feedback(response_id=f"r{n}", rating=1), "k") for n in range(30)])
     end = {Partition(Topic.INTERACTIONS): 2250, Partition(Topic.FEEDBACK): 30}
     with collecting(lake, log, merge_every=3) as (_, metrics):
-        wait(lambda: lake.offsets() == end, "all offsets")
-        wait(
+        until(lambda: lake.offsets() == end, "all offsets")
+        until(
             lambda: value(metrics.registry, "nightshift_events_stored_total", table="feedback") == 30,
             "counts",
         )
         registry = metrics.registry
-        wait(lambda: value(registry, "nightshift_lag", topic="interactions", partition="0") == 0, "no lag")
+        until(lambda: value(registry, "nightshift_lag", topic="interactions", partition="0") == 0, "no lag")
     totals = lake.query("totals")[0]
     assert (totals["interactions"], totals["dead_letters"], totals["thumbs_up"]) == (2000, 50, 30)
     assert value(registry, "nightshift_events_stored_total", table="interactions") == 2000
@@ -122,7 +115,7 @@ def test_a_second_start_goes_on_where_the_lake_stands(lake: Lake, log: LocalEven
     for count in (5, 10):
         append(log, [said(number) for number in range(5)])  # new ids each time
         with collecting(lake, log):
-            wait(reached(lake, here, count), "the offset")
+            until(reached(lake, here, count), "the offset")
         assert lake.query("totals")[0]["interactions"] == count
 
 
@@ -136,9 +129,9 @@ def test_a_busy_catalog_is_waited_for_loudly(
     assert holder.stdin and holder.stdout
     assert holder.stdout.readline() == b"held\n"
     with caplog.at_level(logging.ERROR), collecting(lake, log) as (ingest, metrics):
-        wait(lambda: "holds the catalog" in ingest.trouble, "a refused commit")
+        until(lambda: "holds the catalog" in ingest.trouble, "a refused commit")
         holder.communicate(b"\n", timeout=PATIENCE_S)
-        wait(lambda: ingest.trouble == "" and bool(lake.offsets()), "the commit")
+        until(lambda: ingest.trouble == "" and bool(lake.offsets()), "the commit")
         assert value(metrics.registry, "nightshift_commit_failures_total") >= 1
     assert "a batch was refused, next try in" in caplog.text
     assert "question" not in caplog.text
@@ -245,7 +238,7 @@ def test_probes_and_a_clean_stop(settings: Settings, log: LocalEventLog) -> None
     append(log, [said(1)])
     log.append(Topic.FEEDBACK, "k", b"{}").result(PATIENCE_S)
     with started(settings) as process:
-        wait(lambda: recorded(settings) == 1, "the event")
+        until(lambda: recorded(settings) == 1, "the event")
         base = f"http://127.0.0.1:{settings.collector.port}"
         for path in ("/livez", "/readyz"):
             with urllib.request.urlopen(base + path, timeout=5) as answer:
@@ -262,7 +255,7 @@ def test_probes_and_a_clean_stop(settings: Settings, log: LocalEventLog) -> None
             seconds = any(line.startswith("nightshift_seconds_since_commit ") for line in lines)
             return seconds and all(line in lines for line in wanted)
 
-        wait(measured, "metrics")
+        until(measured, "metrics")
         process.send_signal(signal.SIGTERM)
         _, lines = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0

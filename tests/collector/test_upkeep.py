@@ -20,7 +20,8 @@ from infra.eventlog.local import LocalEventLog
 from infra.lake import Lake
 from infra.sections import CollectorSettings, LakeSettings
 from infra.settings import Settings, child_environment
-from tests.collector.test_ingest import append, said, wait
+from tests.collector.test_ingest import append, said
+from tests.waiting import until
 
 NOW = datetime.now(UTC)
 HERE = Partition("interactions")
@@ -184,7 +185,7 @@ def test_jobs_and_a_collector_at_work_take_turns(settings: Settings) -> None:
                             events += 20
                             assert reader.query("totals")[0]["interactions"] <= events
                     assert running.result().returncode == 0, running.result().stderr.decode()
-                wait(lambda: reader.query("totals")[0]["interactions"] == events, "all events")
+                until(lambda: reader.query("totals")[0]["interactions"] == events, "all events")
             finally:
                 collector.terminate()
                 _, said_last = collector.communicate(timeout=60)

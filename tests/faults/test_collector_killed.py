@@ -13,7 +13,8 @@ from infra.eventlog import open_log
 from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests import brokers
-from tests.faults.flow import PATIENCE_S, Flow, collector, held, until
+from tests.faults.flow import PATIENCE_S, Flow, collector, held
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("log", ["local", "kafka"])
@@ -32,7 +33,7 @@ def test_kills_lose_nothing_and_double_nothing(
             for _ in range(kills):
                 before, began = held(settings).rows, time.monotonic()
                 with collector(settings):
-                    until(more_than(settings, before), "progress")
+                    until(more_than(settings, before), "progress", PATIENCE_S)
                     starts.append(time.monotonic() - began)
                     time.sleep(chance.uniform(0.0, 0.3))
                 # It was killed at a moment of its own choosing, in the middle of whatever it did.

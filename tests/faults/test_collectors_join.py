@@ -14,7 +14,8 @@ from infra.eventlog import open_log
 from infra.sections import KafkaSettings, LakeSettings
 from infra.settings import Settings
 from tests.conftest import find_ports
-from tests.faults.flow import PATIENCE_S, Flow, collector, held, until
+from tests.faults.flow import PATIENCE_S, Flow, collector, held
+from tests.waiting import until
 
 MEMBERS = 3
 # Longer than the group waits for a member: its partitions are another's when it wakes with a batch in hand.
@@ -61,7 +62,7 @@ def test_joining_and_leaving_loses_nothing_and_doubles_nothing(shared: Settings,
         flow, group = Flow(log), Group(shared, stack)
         began = time.monotonic()
         with flow.running(events, seconds):
-            until(lambda: held(shared).rows > 0, "the first commit")
+            until(lambda: held(shared).rows > 0, "the first commit", PATIENCE_S)
             for number in range(changes):
                 group.change(number % MEMBERS, chance.choice([signal.SIGTERM, signal.SIGKILL]))
                 time.sleep(chance.uniform(0.5, 3.0))

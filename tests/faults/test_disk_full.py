@@ -28,6 +28,7 @@ from tests.circle import ROOT
 from tests.faults.disk import Disk, disk
 from tests.faults.load import Load, Recorded, Sent, steady
 from tests.faults.test_broker_stopped import engine
+from tests.waiting import until
 
 RATE = 40.0
 # Answers before the disk is full, and after there is room again.
@@ -129,13 +130,6 @@ from tests.faults.load import recorded
 now = recorded(load())
 print(json.dumps([sorted(now.ids), now.rows]))
 """
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def check_sound(folder: Path) -> None:

@@ -15,7 +15,8 @@ from infra.eventlog.base import EventLog, from_beginning
 from infra.events import DEAD_LETTER_TOPIC
 from infra.lake import Lake
 from infra.settings import Settings
-from tests.faults.flow import PATIENCE_S, collector, held, said, until
+from tests.faults.flow import PATIENCE_S, collector, held, said
+from tests.waiting import until
 
 Whole = dict[str, Any]  # Any: JSON
 

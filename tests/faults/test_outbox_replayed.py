@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from collector.ingest import Ingest
 from collector.metrics import Metrics
 from infra.eventlog.kafka import KafkaEventLog
 from infra.eventlog.outbox import Outbox, waiting_in
@@ -21,20 +19,15 @@ from infra.lake import Lake
 from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests import brokers
+from tests.collector.test_ingest import collecting
 from tests.conftest import find_ports
 from tests.faults.flow import said
+from tests.waiting import until
 
 TIMES = 3
 PATIENCE_S = 300.0
 # Appends under way at one time.
 _WINDOW = 500
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 @contextmanager
@@ -54,27 +47,14 @@ def fill(settings: Settings, events: Sequence[Event]) -> None:
 
 def ship(settings: Settings, kafka: KafkaSettings) -> None:
     with opened(settings, kafka):
-        until(lambda: waiting_in(settings.outbox_dir, list(Topic)).records == 0, "an empty outbox")
+        until(
+            lambda: waiting_in(settings.outbox_dir, list(Topic)).records == 0, "an empty outbox", PATIENCE_S
+        )
 
 
 def put_back(settings: Settings, copy: Path) -> None:
     shutil.rmtree(settings.outbox_dir)
     shutil.copytree(copy, settings.outbox_dir)
-
-
-@contextmanager
-def collecting(settings: Settings, kafka: KafkaSettings) -> Iterator[tuple[Lake, Metrics]]:
-    """A collector in a thread, and its record."""
-    metrics, stop = Metrics(), threading.Event()
-    with Lake.open(settings, writable=True) as lake, closing(KafkaEventLog(kafka)) as log:
-        thread = threading.Thread(target=Ingest(lake, log, settings.collector, metrics).run, args=(stop,))
-        thread.start()
-        try:
-            yield lake, metrics
-        finally:
-            stop.set()
-            thread.join(PATIENCE_S)
-            assert not thread.is_alive()
 
 
 def consumed(metrics: Metrics) -> int:
@@ -97,13 +77,17 @@ def test_every_event_is_recorded_once(
     events = [said(number) for number in range(50_000 if soak else 1000)]
     fill(settings, events)
     shutil.copytree(settings.outbox_dir, tmp_path / "copy")
-    with collecting(settings, kafka) as (lake, metrics):
+    with (
+        Lake.open(settings, writable=True) as lake,
+        closing(KafkaEventLog(kafka)) as log,
+        collecting(lake, log, batch=settings.collector.batch) as (_, metrics),
+    ):
         begun = time.monotonic()
         ship(settings, kafka)
         for _ in range(TIMES - 1):
             put_back(settings, tmp_path / "copy")
             ship(settings, kafka)
-        until(lambda: consumed(metrics) >= TIMES * len(events), "everything to be read")
+        until(lambda: consumed(metrics) >= TIMES * len(events), "everything to be read", PATIENCE_S)
         seconds = time.monotonic() - begun
         rows = lake.query("recent_interactions", limit=10**9, before=None)
         thumbs = int(lake.query("totals")[0]["thumbs_up"])

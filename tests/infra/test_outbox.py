@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from infra.eventlog.topic_file import path
 from infra.sections import KafkaSettings
 from tests import brokers
 from tests.conftest import find_ports
+from tests.waiting import until
 
 TOPICS = ("chat", "feedback")
 DEADLINE_S = 30.0
@@ -49,13 +49,6 @@ class Flaky:
 
     def close(self) -> None:
         pass
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def left(tmp_path: Path) -> int:
@@ -94,7 +87,7 @@ def test_what_was_shipped_leaves_the_outbox(tmp_path: Path, shared: Flaky) -> No
     with opened(tmp_path / "outbox", shared) as outbox:
         for number in range(500):
             outbox.append(TOPICS[number % 2], "k", str(number).encode()).result(DEADLINE_S)
-        until(lambda: left(tmp_path) == 0, "an empty outbox")
+        until(lambda: left(tmp_path) == 0, "an empty outbox", DEADLINE_S)
         assert outbox.backlog.age_s == 0.0
         assert everything(outbox) == {
             "chat": [str(n) for n in range(0, 500, 2)], "feedback": [str(n) for n in range(1, 500, 2)]
@@ -106,12 +99,12 @@ def test_an_outage_delays_and_loses_nothing(tmp_path: Path, shared: Flaky) -> No
     with opened(tmp_path / "outbox", shared) as outbox:
         for number in range(100):
             outbox.append("chat", "k", str(number).encode()).result(DEADLINE_S)
-        until(lambda: outbox.backlog.records == 100, "the backlog")
+        until(lambda: outbox.backlog.records == 100, "the backlog", DEADLINE_S)
         assert 0 < outbox.backlog.age_s < DEADLINE_S
         assert outbox.backlog.bytes > 0
         assert everything(outbox) == {}
         shared.down.clear()
-        until(lambda: left(tmp_path) == 0, "an empty outbox")
+        until(lambda: left(tmp_path) == 0, "an empty outbox", DEADLINE_S)
         assert everything(outbox) == {"chat": [str(n) for n in range(100)]}
 
 
@@ -120,9 +113,9 @@ def test_after_a_refusal_in_the_middle_it_goes_on_in_order(tmp_path: Path, share
     with opened(tmp_path / "outbox", shared) as outbox:
         for number in range(100):
             outbox.append("chat", "k", str(number).encode()).result(DEADLINE_S)
-        until(lambda: shared.refuse_after == 0, "the refusal")
+        until(lambda: shared.refuse_after == 0, "the refusal", DEADLINE_S)
         shared.refuse_after = 1000
-        until(lambda: left(tmp_path) == 0, "an empty outbox")
+        until(lambda: left(tmp_path) == 0, "an empty outbox", DEADLINE_S)
         assert first_of_each(everything(outbox)["chat"]) == [str(n) for n in range(100)]
 
 
@@ -133,7 +126,7 @@ def test_a_restart_ships_what_was_left(tmp_path: Path, shared: Flaky) -> None:
             outbox.append("chat", "k", str(number).encode()).result(DEADLINE_S)
     shared.down.clear()
     with opened(tmp_path / "outbox", shared) as outbox:
-        until(lambda: left(tmp_path) == 0, "an empty outbox")
+        until(lambda: left(tmp_path) == 0, "an empty outbox", DEADLINE_S)
         assert everything(outbox) == {"chat": [str(n) for n in range(10)]}
 
 
@@ -150,11 +143,11 @@ def test_a_full_outbox_refuses_with_the_next_step_and_recovers(tmp_path: Path, s
             taken += 1
             return ""
 
-        until(lambda: bool(refused()), "a refusal")
+        until(lambda: bool(refused()), "a refusal", DEADLINE_S)
         assert "outbox_gb" in refused()
         assert taken >= 10
         shared.down.clear()
-        until(lambda: not refused(), "room again")
+        until(lambda: not refused(), "room again", DEADLINE_S)
 
 
 def test_its_file_does_not_grow_with_what_was_shipped(tmp_path: Path, shared: Flaky) -> None:
@@ -162,7 +155,7 @@ def test_its_file_does_not_grow_with_what_was_shipped(tmp_path: Path, shared: Fl
         for _ in range(8):
             for future in [outbox.append("chat", "k", bytes(50_000)) for _ in range(20)]:
                 future.result(DEADLINE_S)
-            until(lambda: left(tmp_path) == 0, "an empty outbox")
+            until(lambda: left(tmp_path) == 0, "an empty outbox", DEADLINE_S)
         assert path(tmp_path / "outbox", "chat").stat().st_size < 8 * 20 * 50_000 / 3
 
 
@@ -192,13 +185,13 @@ def test_no_broker_at_the_start_and_none_in_the_middle(tmp_path: Path, broker: b
 
         say(range(50))
         broker.start()
-        until(lambda: left(tmp_path) == 0, "the first to arrive")
+        until(lambda: left(tmp_path) == 0, "the first to arrive", DEADLINE_S)
         before = everything(outbox, ["chat"])["chat"]
         assert len(set(before)) == 150
         broker.stop()
         say(range(50, 100))
         broker.start()
-        until(lambda: left(tmp_path) == 0, "the rest to arrive")
+        until(lambda: left(tmp_path) == 0, "the rest to arrive", DEADLINE_S)
         after = everything(outbox, ["chat"])["chat"]
         wanted = range(0 if broker.durable else 50, 100)
         for key in ("a", "b", "c"):
