@@ -150,6 +150,9 @@ class TrainerSettings(Section):
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.9
     # Completion groups under way at the engine at one time.
     concurrency: Annotated[int, Field(ge=1)] = 16
+    # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), or an
+    # installed package's own, by its entry point in the group nightshift.rewards.
+    reward: str = "grounded"
     # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
     min_rows: Annotated[int, Field(ge=1)] = 40
     # LoRA: rank, learning rate, passes over the chosen rows, rows in a step.

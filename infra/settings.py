@@ -127,6 +127,11 @@ class Settings(_Sources):
         """Folder of the static vectors for retrieval."""
         return self.models / "minilm-static"
 
+    @property
+    def encoder_dir(self) -> Path:
+        """Folder of the sentence encoder that nights judge answers with."""
+        return self.models / "minilm"
+
 
 def load(file: Path | None = None) -> Settings:
     """Reads the settings from `file`, or from `NIGHTSHIFT_CONFIG`, or from `nightshift.toml` if it exists.

@@ -1,5 +1,5 @@
 """The event log: how rooms tell each other what happened. `base` is the port; `local` serves one machine,
-`kafka` many, and `outbox` joins the two.
+`kafka` many, and `outbox` joins the two by a `relay`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from infra.errors import SettingsError
 from infra.eventlog.base import EventLog
 from infra.eventlog.local import LocalEventLog
 from infra.eventlog.outbox import Outbox
+from infra.eventlog.relay_process import Order, RelayProcess
 from infra.events import Topic
 from infra.settings import Settings
-
-# How long a room waits for a broker, and how long an outbox lets the producer try: over an outage, which
-# keeps the order.
-_PATIENCE_S = 30.0
-_OUTAGE_S = 3600.0
 
 
 def open_log(settings: Settings) -> EventLog:
@@ -27,18 +23,19 @@ def open_log(settings: Settings) -> EventLog:
     """
     if not settings.kafka.bootstrap:
         return LocalEventLog(settings.log_dir)
-    return _kafka(settings, _PATIENCE_S, impatient=False)
+    return _kafka(settings)
 
 
 def open_outbox(settings: Settings) -> EventLog:
     """The same for a room that must not wait for a broker: with Kafka, appends go through an outbox here."""
     if not settings.kafka.bootstrap:
         return LocalEventLog(settings.log_dir)
-    limit = round(settings.kafka.outbox_gb * 1e9)
-    return Outbox(settings.outbox_dir, _kafka(settings, _OUTAGE_S, impatient=True), list(Topic), limit)
+    shared, limit = _kafka(settings), round(settings.kafka.outbox_gb * 1e9)
+    relay = RelayProcess(Order(settings.outbox_dir, settings.kafka))
+    return Outbox(settings.outbox_dir, shared, list(Topic), limit, relay)
 
 
-def _kafka(settings: Settings, delivery_s: float, *, impatient: bool) -> EventLog:
+def _kafka(settings: Settings) -> EventLog:
     try:
         from infra.eventlog.kafka import KafkaEventLog  # noqa: PLC0415 - one machine needs no client of Kafka
     except ModuleNotFoundError as err:
@@ -47,4 +44,4 @@ def _kafka(settings: Settings, delivery_s: float, *, impatient: bool) -> EventLo
         ) from err
     # Two collectors on one host have different ports.
     member = f"{socket.gethostname()}-{settings.collector.port}"
-    return KafkaEventLog(settings.kafka, delivery_s, member, impatient=impatient)
+    return KafkaEventLog(settings.kafka, member=member)

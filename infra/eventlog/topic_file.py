@@ -21,6 +21,13 @@ END = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'),
 INSERT = 'INSERT INTO records ("offset", key, value, at) VALUES (?, ?, ?, ?)'
 READ = 'SELECT "offset", key, value, at FROM records WHERE "offset" >= ? ORDER BY "offset" LIMIT ?'
 
+_DELETE = """DELETE FROM records WHERE "offset" IN (
+    SELECT "offset" FROM records WHERE "offset" < ? AND at < ? ORDER BY "offset" LIMIT ?
+)"""
+# Records removed in one transaction, which takes about a millisecond, and the seconds that others get then.
+_STEP = 200
+_STEP_PAUSE_S = 0.002
+
 
 def path(folder: Path, topic: str) -> Path:
     return folder / f"{topic}.sqlite"
@@ -94,15 +101,21 @@ def backlog(file: Path) -> Backlog:
 def delete(file: Path, offset: int, before: float = math.inf) -> int:
     """Removes the records below an offset that came before a time; how many. Their space is used again.
 
+    In small transactions with pauses between them, so that no append waits for more than some milliseconds.
+
     Raises:
         sqlite3.Error: as `connect` does.
     """
     if not file.exists():
         return 0
+    removed = 0
     with closing(connect(file)) as connection:
-        return connection.execute(
-            'DELETE FROM records WHERE "offset" < ? AND at < ?', (offset, before)
-        ).rowcount
+        # What a power cut brings back is deleted again, so no commit needs to wait for the disk.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        while some := connection.execute(_DELETE, (offset, before, _STEP)).rowcount:
+            removed += some
+            time.sleep(_STEP_PAUSE_S)
+    return removed
 
 
 def bad_name(name: str) -> str:

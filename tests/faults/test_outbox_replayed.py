@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from collector.metrics import Metrics
+from infra.eventlog import open_outbox
+from infra.eventlog.base import EventLog
 from infra.eventlog.kafka import KafkaEventLog
-from infra.eventlog.outbox import Outbox, waiting_in
+from infra.eventlog.outbox import waiting_in
 from infra.events import Event, Topic
 from infra.lake import Lake
 from infra.sections import KafkaSettings
@@ -31,8 +33,9 @@ _WINDOW = 500
 
 
 @contextmanager
-def opened(settings: Settings, kafka: KafkaSettings) -> Iterator[Outbox]:
-    with closing(Outbox(settings.outbox_dir, KafkaEventLog(kafka, 3600), list(Topic), 10**9)) as outbox:
+def opened(settings: Settings, kafka: KafkaSettings) -> Iterator[EventLog]:
+    """The outbox of an agent with these settings, and its relay in a process of its own."""
+    with closing(open_outbox(settings.model_copy(update={"kafka": kafka}))) as outbox:
         yield outbox
 
 
