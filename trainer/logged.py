@@ -1,8 +1,7 @@
 """Reads from the record what a night learns from: the newest part first, and no further than it must.
 
-The choice is `queries.choose`'s, of everything in the window. Ten million answers do not fit into memory, so
-parts of the window are read, each for the collections of which there is not enough yet; and at the end the
-long texts of what was chosen.
+Ten million answers do not fit into memory, so parts of the window are read, each for the collections of which
+there is not enough yet, and at the end the long texts of what was chosen: the same as of the whole window.
 """
 
 from __future__ import annotations
@@ -29,7 +28,15 @@ def choose(
     limit: int,
     seed: int,
 ) -> tuple[int, list[Query]]:
-    """How many answered queries the window holds, and what `queries.choose` would choose of them all."""
+    """How many answered queries the window holds, and at most `limit` of them to learn from.
+
+    They are spread evenly over collections, in an order that `seed` alone decides; `queries.fresh` says what
+    is left out.
+
+    Raises:
+        LakeError: the record cannot be read.
+        NightError: a query of a collection that is held out was chosen.
+    """
     aside = frozenset(held_out)
     counts = {
         row["collection"]: row["logged"] for row in lake.query("logged_collections", since=since, until=until)
@@ -53,8 +60,8 @@ def choose(
 
 def _parts(lake: Lake, since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
     """The window in parts that follow each other without a gap, newest first."""
-    first = lake.query("answered_before", before=until, offset=_ROWS)
-    begin = max(since, first[0]["at"]) if first else since
+    first = lake.query("answered_before", since=since, before=until, offset=_ROWS)
+    begin = first[0]["at"] if first else since
     end = until
     while begin < end:
         yield begin, end

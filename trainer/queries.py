@@ -35,7 +35,7 @@ class Query(BaseModel):
 
     @classmethod
     def from_row(cls, row: Row) -> Query:
-        """Reads one row of the named query `logged_queries` or `logged_texts`."""
+        """Reads one row of the named query `logged_texts`."""
         return cls(
             response_id=row["response_id"],
             conversation_id=row["conversation_id"],
@@ -46,30 +46,14 @@ class Query(BaseModel):
         )
 
 
-def choose(
-    rows: Iterable[Row],
-    held_out: Iterable[str],
-    judged: Iterable[tuple[str, str]],
-    limit: int,
-    seed: int,
-) -> list[Query]:
-    """At most `limit` queries, spread evenly over collections, in an order that `seed` alone decides.
-
-    `rows` come newest first. Left out: collections in `held_out`, questions that a suite judges by
-    (`judged`: collection and question), and queries without facts, whose answers nothing could check.
-    """
-    aside = frozenset(held_out)
-    chosen = [Query.from_row(row) for row in deal(fresh(rows, aside, judged), limit, seed)]
-    check_split(chosen, aside)
-    return chosen
-
-
 def fresh(
     rows: Iterable[Row], held_out: Iterable[str], judged: Iterable[tuple[str, str]]
 ) -> dict[str, list[Row]]:
     """What may be learned from, by collection: one row for each question, the newest, in the order of `rows`.
 
-    A row need not hold its facts when it is known to have some.
+    `rows` come newest first. Left out: collections in `held_out`, questions that a suite judges by (`judged`:
+    collection and question), and queries without facts, whose answers nothing could check. A row need not
+    hold its facts when it is known to have some.
     """
     aside = frozenset(held_out)
     kept = frozenset(_key(collection, question) for collection, question in judged)

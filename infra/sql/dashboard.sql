@@ -251,19 +251,21 @@ GROUP BY i.arm, i.adapter
 ORDER BY i.arm DESC, answers DESC;
 
 -- name: answered_before
--- The time of the newest interaction before $before (null for now) but $offset; no row when there are no more.
+-- The time of the newest interaction before $before (null for now) but $offset; no row when there are no more that
+-- are not before $since (null for all).
 SELECT "at"
 FROM interactions
-WHERE $before::TIMESTAMPTZ IS NULL OR "at" < $before
+WHERE ($since::TIMESTAMPTZ IS NULL OR "at" >= $since) AND ($before::TIMESTAMPTZ IS NULL OR "at" < $before)
 ORDER BY "at" DESC
 LIMIT 1 OFFSET $offset;
 
 -- name: conversations
 -- The newest $limit conversations whose last answer like $text (a pattern for ILIKE on query and answer, null for
--- all) is before $before (null for now) and not before $since (null for all): that answer's time, first query, all
--- answers, arm, thumbs; newest first. Times come first, and texts are read only where they lie: ids of conversations
--- tell nothing of their place in the record. One time more keeps the times from being none, since a join with
--- nothing reads everything.
+-- all) is before $before (null for now) and not before $since (null for all): that answer's time, and of a day on
+-- either side of it the last time, first query, all answers, arm, thumbs; newest first. One that goes on with such an
+-- answer within a day from $before is left out. Ids of conversations tell nothing of their place in the record, so
+-- they are looked for near by alone; times come first, and texts are read only where they lie. One time more keeps
+-- the times from being none, since a join with nothing reads everything.
 WITH near AS (
     SELECT conversation_id, max("at") AS found_at
     FROM interactions
@@ -274,7 +276,8 @@ WITH near AS (
 later_times AS MATERIALIZED (
     SELECT "at"
     FROM interactions
-    WHERE "at" >= $before AND conversation_id IN (SELECT conversation_id FROM near)
+    WHERE "at" >= $before AND "at" < $before::TIMESTAMPTZ + INTERVAL 1 DAY
+        AND conversation_id IN (SELECT conversation_id FROM near)
     UNION ALL SELECT $before
 ),
 later AS (
@@ -293,25 +296,32 @@ page AS MATERIALIZED (
 times AS MATERIALIZED (
     SELECT "at"
     FROM interactions
-    WHERE conversation_id IN (SELECT conversation_id FROM page)
+    WHERE ($since::TIMESTAMPTZ IS NULL OR "at" >= $since::TIMESTAMPTZ - INTERVAL 1 DAY)
+        AND ($before::TIMESTAMPTZ IS NULL OR "at" < $before::TIMESTAMPTZ + INTERVAL 1 DAY)
+        AND conversation_id IN (SELECT conversation_id FROM page)
     UNION ALL SELECT coalesce($since, $before, '1970-01-01'::TIMESTAMPTZ)
 ),
 said AS MATERIALIZED (
     SELECT conversation_id, response_id, "at", event_id, query, collection, arm
     FROM interactions
     WHERE "at" IN (SELECT "at" FROM times) AND conversation_id IN (SELECT conversation_id FROM page)
+        AND ($since::TIMESTAMPTZ IS NULL OR "at" >= $since::TIMESTAMPTZ - INTERVAL 1 DAY)
+        AND ($before::TIMESTAMPTZ IS NULL OR "at" < $before::TIMESTAMPTZ + INTERVAL 1 DAY)
 ),
 thumbs AS (
     SELECT response_id, arg_max(rating, ("at", event_id)) AS rating
     FROM feedback
     WHERE response_id IN (SELECT response_id FROM said)
+        AND ($since::TIMESTAMPTZ IS NULL OR "at" >= $since::TIMESTAMPTZ - INTERVAL 1 DAY)
+        AND ($before::TIMESTAMPTZ IS NULL OR "at" < $before::TIMESTAMPTZ + INTERVAL 1 DAY)
         AND (rating <> 0 OR (comment = '' AND correction = ''))
     GROUP BY response_id
 )
-SELECT conversation_id, max(said."at") AS last_at, arg_min(query, (said."at", event_id)) AS first_query,
+SELECT conversation_id, max("at") AS last_at, arg_min(query, ("at", event_id)) AS first_query,
     any_value(collection) AS collection, any_value(arm) AS arm, count(*) AS answers,
     count(*) FILTER (rating > 0) AS thumbs_up, count(*) FILTER (rating < 0) AS thumbs_down,
     any_value(found_at) AS found_at
 FROM said JOIN page USING (conversation_id) LEFT JOIN thumbs USING (response_id)
+WHERE "at" BETWEEN found_at - INTERVAL 1 DAY AND found_at + INTERVAL 1 DAY
 GROUP BY conversation_id
 ORDER BY found_at DESC, conversation_id;

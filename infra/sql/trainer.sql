@@ -1,12 +1,5 @@
 -- What a night and a canary's verdict read. Ordered, so that a seed gives the same night again.
 
--- name: logged_queries
--- Answered interactions from $since up to, but without, $until: what a night may learn from.
-SELECT response_id, conversation_id, turn, "at", collection, query, prompt, facts, answer, arm, adapter
-FROM interactions
-WHERE status = 'ok' AND "at" >= $since AND "at" < $until
-ORDER BY "at", event_id;
-
 -- name: logged_collections
 -- How many answered interactions of each collection there are from $since up to, but without, $until.
 SELECT collection, count(*) AS logged

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from infra.dashboard import conversations
-from infra.dashboard.record import Record
+from infra.dashboard.record import Record, Row
 from infra.lake import Lake
 from infra.settings import Settings
 
@@ -35,11 +36,24 @@ def said() -> Said:
     return found
 
 
-@pytest.fixture
-def record(settings: Settings, said: Said, monkeypatch: pytest.MonkeyPatch) -> Iterator[Record]:
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small parts and pages."""
     monkeypatch.setattr(conversations, "ROWS", 7)
+    monkeypatch.setattr(conversations, "NEAR", timedelta(seconds=10))
     monkeypatch.setattr(conversations, "WIDER", 2)
     monkeypatch.setattr(conversations, "PER_PAGE", 6)
+
+
+@pytest.fixture
+def record(settings: Settings, said: Said) -> Iterator[Record]:
+    with recorded(settings, said) as opened:
+        yield opened
+
+
+@contextmanager
+def recorded(settings: Settings, said: Said) -> Iterator[Record]:
+    """A record of what was said; every fifth answer has a thumb."""
     rows = [
         {
             "event_id": f"{number:026d}", "at": at, "response_id": f"r{number}", "conversation_id": name,
@@ -54,9 +68,8 @@ def record(settings: Settings, said: Said, monkeypatch: pytest.MonkeyPatch) -> I
     ]
     with Lake.open(settings, writable=True) as lake:
         lake.append({"interactions": rows, "feedback": thumbs}, {})
-    opened = Record(settings)
-    yield opened
-    opened.close()
+    with closing(Record(settings)) as opened:
+        yield opened
 
 
 @pytest.mark.parametrize("text", ["", "towel", "unicorn"])
@@ -66,18 +79,61 @@ def test_all_pages_hold_each_conversation_once_by_its_last_fitting_answer(
 ) -> None:
     monkeypatch.setattr(conversations, "SEARCH_S", patience)
     pattern = conversations.like(text) if text else None
-    found: list[tuple[str, datetime]] = []
-    before: datetime | None = None
-    pages = 0
-    while pages == 0 or before is not None:
-        rows, searched_to = conversations.find(record, pattern, before, NOW)
-        shown = rows[: conversations.PER_PAGE]
-        found += [(row["conversation_id"], row["found_at"]) for row in shown]
-        before = shown[-1]["found_at"] if len(rows) > len(shown) else searched_to
-        pages += 1
+    pages = list(walk(record, pattern, NOW))
+    found = [(row["conversation_id"], row["found_at"]) for page in pages for row in page]
     last = {name: at for at, name, query in said if text.lower() in query.lower()}
     assert found == sorted(last.items(), key=lambda item: item[1], reverse=True)
-    assert pages > 1 or (text == "unicorn" and patience)
+    assert len(pages) > 1 or (text == "unicorn" and patience)
+
+
+def walk(record: Record, pattern: str | None, now: datetime) -> Iterator[list[Row]]:
+    """All pages, one after the other."""
+    before: datetime | None = None
+    while True:
+        rows, searched_to = conversations.find(record, pattern, before, now)
+        shown = rows[: conversations.PER_PAGE]
+        yield shown
+        before = shown[-1]["found_at"] if len(rows) > len(shown) else searched_to
+        if before is None:
+            return
+
+
+@pytest.mark.parametrize("text", ["", "towel"])
+def test_after_a_pause_of_more_than_a_day_a_conversation_may_be_shown_anew(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(conversations, "NEAR", timedelta(hours=25))
+    chance = random.Random(6)
+    said = [
+        (
+            NOON + timedelta(hours=4 * number),
+            f"c{chance.randrange(12)}",
+            chance.choice(["Towels?", "Parking?"]),
+        )
+        for number in range(150)
+    ]
+    fitting = [(at, name) for at, name, query in said if text in query.lower()]
+    with recorded(settings, said) as record:
+        pattern = conversations.like(text) if text else None
+        pages = list(walk(record, pattern, NOON + timedelta(hours=600)))
+    for page in pages:
+        assert len({row["conversation_id"] for row in page}) == len(page) <= 6
+    rows = [row for page in pages for row in page]
+    found = [(row["found_at"], row["conversation_id"]) for row in rows]
+    assert found == sorted(found, reverse=True)
+    assert (
+        {(at, name) for name, at in {name: at for at, name in fitting}.items()} < set(found) <= set(fitting)
+    )
+    for row in rows:
+        at, own = row["found_at"], row["conversation_id"]
+        assert not any(at < other <= at + timedelta(days=1) for other, name in fitting if name == own)
+        near = [
+            (number, other, query)
+            for number, (other, name, query) in enumerate(said)
+            if name == own and abs(other - at) <= timedelta(days=1)
+        ]
+        assert (row["answers"], row["last_at"], row["first_query"]) == (len(near), near[-1][1], near[0][2])
+        assert row["thumbs_up"] == sum(number % 5 == 0 for number, _, _ in near)
 
 
 def test_a_row_tells_of_the_whole_conversation(record: Record, said: Said) -> None:

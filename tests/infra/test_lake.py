@@ -16,10 +16,13 @@ from infra import sql
 from infra.errors import LakeError
 from infra.eventlog.base import Partition
 from infra.lake import Lake
+from infra.lake.connection import plain
 from infra.settings import Settings
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 FEEDBACK = Partition("feedback")
+# Rows of a row group: 16,384, and where files are merged the rest of one.
+LARGEST = 2 * 16_384
 
 
 @pytest.fixture
@@ -91,19 +94,23 @@ def test_any_text_and_time_survive(lake: Lake) -> None:
 
 
 def test_a_snapshot_reads_the_same_for_ever(lake: Lake, settings: Settings) -> None:
-    window = {"since": NOON, "until": NOON + timedelta(days=1)}
+    window = {"since": NOON, "until": NOON + timedelta(days=1), "text": "inn"}
+
+    def some(start: int, stop: int) -> dict[str, list[dict[str, object]]]:
+        return {"interactions": [interaction(n, facts='[{"text": "Yes."}]') for n in range(start, stop)]}
+
     for start in range(0, 60, 3):
-        lake.append({"interactions": [interaction(n) for n in range(start, start + 3)]}, {})
+        lake.append(some(start, start + 3), {})
     number = lake.snapshot()
-    then = lake.query("logged_queries", **window)
+    then = lake.query("logged_part", **window)
     assert len(then) == 60
     for start in range(60, 160, 20):
-        lake.append({"interactions": [interaction(n) for n in range(start, start + 20)]}, {})
+        lake.append(some(start, start + 20), {})
     lake.compact()
-    assert len(lake.query("logged_queries", **window)) == 160
+    assert len(lake.query("logged_part", **window)) == 160
     for _ in range(2):
         with Lake.open(settings, snapshot=number) as past:
-            assert past.query("logged_queries", **window) == then
+            assert past.query("logged_part", **window) == then
             assert past.snapshot() == number
 
 
@@ -118,7 +125,7 @@ def test_a_reader_cannot_write(lake: Lake, settings: Settings) -> None:
 
 
 def test_queries_say_what_they_take(lake: Lake) -> None:
-    with pytest.raises(LakeError, match=r"no query 'total' .*known are .*logged_queries.*totals"):
+    with pytest.raises(LakeError, match=r"no query 'total' .*known are .*nights.*totals"):
         lake.query("total")
     with pytest.raises(LakeError, match=r"takes \['limit'\], but got \['limits'\]"):
         lake.query("nights", limits=3)
@@ -174,6 +181,40 @@ def test_a_record_of_each_earlier_version_is_brought_up_to_date(
         lake.append({"feedback": [thumb(50)]}, {FEEDBACK: 8})
         lake.append({}, {FEEDBACK: 3}, "kafka")
         assert (lake.offsets(), lake.offsets("kafka")) == ({FEEDBACK: 8}, {FEEDBACK: 3})
+        write_thumbs(lake)
+        assert max(row_groups(lake)) <= LARGEST
+
+
+def test_row_groups_are_small_however_a_file_is_written(settings: Settings) -> None:
+    with Lake.open(settings, writable=True) as lake:
+        write_thumbs(lake)
+        first = row_groups(lake)
+        assert (sum(first) > 40_000, max(first) <= LARGEST) == (True, True)
+    with Lake.open(settings, writable=True) as lake:
+        write_thumbs(lake)
+        lake.compact()
+        merged = row_groups(lake)
+        assert (sum(merged), max(merged) <= LARGEST) == (2 * sum(first), True)
+        lake.query("forget_feedback", before=NOON + timedelta(seconds=300_000))
+        lake.query("rewrite_files")
+        rewritten = row_groups(lake)
+        assert 40_000 < sum(rewritten) < sum(merged)
+        assert max(rewritten) <= LARGEST
+
+
+def write_thumbs(lake: Lake) -> None:
+    """Some 45,000, one each 20 seconds, at once."""
+    lake.query("bench_feedback", offset=0, limit=900_000, since=NOON, bucket_s=1.0)
+
+
+def row_groups(lake: Lake) -> list[int]:
+    """The rows of each row group in the lake's files of feedback."""
+    names = [row["data_file"] for row in lake.query("files") if "/feedback/" in row["data_file"]]
+    with plain() as connection:
+        found = connection.execute(
+            "SELECT DISTINCT file_name, row_group_id, row_group_num_rows FROM parquet_metadata($1)", [names]
+        )
+        return [rows for _, _, rows in found.fetchall()]
 
 
 def fill(lake: Lake, version: int) -> None:
@@ -235,11 +276,15 @@ def test_the_latest_thumb_counts_and_comments_leave_it(lake: Lake) -> None:
     assert (turn["rating"], turn["comment"]) == (-1, "too long")
 
 
-def test_logged_queries_are_answered_ones_of_the_window(lake: Lake) -> None:
-    rows = [interaction(1), interaction(2, status="error"), interaction(3), interaction(9)]
+def test_a_night_reads_answered_queries_with_facts_of_its_window(lake: Lake) -> None:
+    facts = '[{"text": "Yes."}]'
+    rows = [interaction(number, facts=facts) for number in (0, 1, 3, 9)]
+    rows += [interaction(2, facts=facts, status="error"), interaction(4), interaction(5, facts=facts)]
+    rows += [interaction(6, facts=facts, query="question 5"), interaction(7, facts=facts, collection="bar")]
     lake.append({"interactions": rows}, {})
-    found = lake.query("logged_queries", since=NOON + timedelta(seconds=1), until=NOON + timedelta(seconds=9))
-    assert [row["response_id"] for row in found] == ["r1", "r3"]
+    window = {"since": NOON + timedelta(seconds=1), "until": NOON + timedelta(seconds=9)}
+    found = lake.query("logged_part", **window, text="inn\nclub")
+    assert [row["response_id"] for row in found] == ["r6", "r3", "r1"]
 
 
 def test_pages_follow_each_other_by_time(lake: Lake) -> None:

@@ -6,12 +6,14 @@ import json
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from infra.lake import Lake
 from infra.settings import Settings
-from trainer import logged, queries
+from trainer import logged
+from trainer.queries import Query, deal, fresh
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 UNTIL = SINCE + timedelta(seconds=600)
@@ -45,6 +47,13 @@ def lake(settings: Settings) -> Iterator[Lake]:
         yield opened
 
 
+def answered(lake: Lake) -> list[dict[str, Any]]:
+    """Everything that was answered in the window, newest first."""
+    every = lake.query("every_interaction")
+    rows = [found for found in every if found["status"] == "ok" and SINCE <= found["at"] < UNTIL]
+    return sorted(rows, key=lambda found: (found["at"], found["event_id"]), reverse=True)
+
+
 @pytest.mark.parametrize("limit", [1, 5, 40, 90, 5000])
 @pytest.mark.parametrize("first", [1, 30, 2000])
 def test_parts_choose_what_the_whole_would(
@@ -52,8 +61,8 @@ def test_parts_choose_what_the_whole_would(
 ) -> None:
     monkeypatch.setattr(logged, "_ROWS", first)
     monkeypatch.setattr(logged, "_WIDER", 3)
-    rows = lake.query("logged_queries", since=SINCE, until=UNTIL)[::-1]
-    whole = queries.choose(rows, ("inn-2",), JUDGED, limit, seed=3)
+    rows = answered(lake)
+    whole = [Query.from_row(found) for found in deal(fresh(rows, ("inn-2",), JUDGED), limit, seed=3)]
     count, parts = logged.choose(lake, SINCE, UNTIL, ("inn-2",), JUDGED, limit, seed=3)
     assert count == len(rows)
     assert parts == whole

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.errors import NightError
-from trainer.queries import Query, check_split, choose
+from trainer.queries import Query, check_split, deal, fresh
 
 FACTS = json.dumps([{"title": "t", "text": "Parking is free."}])
 
@@ -31,27 +31,28 @@ def test_repeated_questions_count_once_the_newest() -> None:
         row(2, "inn", "Parking, is there?"),
         row(3, "bar", "Is there parking?"),
     ]
-    assert {query.response_id for query in choose(rows, (), (), limit=10, seed=1)} == {"r1", "r3"}
+    assert {found["response_id"] for found in deal(fresh(rows, (), ()), limit=10, seed=1)} == {"r1", "r3"}
 
 
 def test_queries_without_facts_are_left_out() -> None:
-    assert choose([row(1, "inn", "Is there parking?", facts="[]")], (), (), limit=10, seed=1) == []
+    assert fresh([row(1, "inn", "Is there parking?", facts="[]")], (), ()) == {}
 
 
 def test_the_limit_is_spread_over_collections() -> None:
     rows = [row(i, "big", f"question number {i}") for i in range(50)] + [row(99, "small", "Open on Sunday?")]
-    chosen = choose(rows, (), (), limit=5, seed=1)
+    chosen = deal(fresh(rows, (), ()), limit=5, seed=1)
     assert len(chosen) == 5
-    assert "small" in {query.collection for query in chosen}
+    assert "small" in {found["collection"] for found in chosen}
 
 
 @given(st.integers(0, 1000), st.integers(1, 30))
 def test_held_out_collections_never_appear_and_the_seed_decides(seed: int, limit: int) -> None:
     rows = [row(i, f"shop{i % 5}", f"what about thing {i}") for i in range(40)]
-    chosen = choose(rows, ("shop1", "shop3"), (), limit, seed)
-    assert not {query.collection for query in chosen} & {"shop1", "shop3"}
+    known = fresh(rows, ("shop1", "shop3"), ())
+    chosen = deal(known, limit, seed)
+    assert not {found["collection"] for found in chosen} & {"shop1", "shop3"}
     assert len(chosen) == min(limit, 24)
-    assert chosen == choose(rows, ("shop1", "shop3"), (), limit, seed)
+    assert chosen == deal(known, limit, seed)
 
 
 def test_a_leak_stops_the_night() -> None:
@@ -65,5 +66,5 @@ def test_a_suites_questions_are_never_learned_from() -> None:
         row(2, "inn", "Is there a bar?"),
         row(3, "pub", "Is there parking?"),
     ]
-    chosen = choose(rows, (), [("inn", "There is parking?")], limit=10, seed=1)
-    assert {query.response_id for query in chosen} == {"r2", "r3"}
+    known = fresh(rows, (), [("inn", "There is parking?")])
+    assert {found["response_id"] for some in known.values() for found in some} == {"r2", "r3"}
