@@ -6,11 +6,14 @@ TORCH = torch==2.13.0+cpu
 BIN = .venv/bin
 EXTRAS = agent,trainer,engine,dashboard,kafka,postgres,s3,dev
 
-.PHONY: demo test soak check lint format bench model
+.PHONY: demo learn test soak check lint format bench model
 .DELETE_ON_ERROR:
 
 demo: model            ## one whole turn of the loop with real parts, in at most 15 minutes
 	$(BIN)/nightshift demo
+
+learn: model           ## several nights in a row, an hour or two; LEARN="--help" says what can be chosen
+	$(BIN)/python -m infra.learn $(LEARN)
 
 test: model            ## the whole suite, the real engine included
 	$(BIN)/pytest

@@ -1,0 +1,147 @@
+"""Several nights on one machine, with real parts: `python -m infra.learn`, or `make learn`.
+
+Each day customers ask new questions, each night learns from them and is judged on businesses that it does
+not learn from. What passed serves the next day: promoted by hand, as a canary would take hours. Exit 0 when
+a night passed, 3 when none did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.console import Console
+
+from infra.demo import stage
+from infra.demo.acts import Acts
+from infra.demo.business import Question
+from infra.demo.program import Program
+from infra.errors import NightshiftError, ProcessError
+from infra.eventlog import open_log
+from infra.events import DeploymentChanged, Event, Topic
+from infra.follow import Deployments
+from infra.learn import result, school
+from infra.learn.result import Night
+from infra.settings import Settings, load
+
+# How long the agent may take to serve what was promoted.
+SERVED_S = 60.0
+
+
+async def play(
+    service: stage.Service,
+    days: Sequence[Sequence[Question]],
+    seed: int,
+    console: Console,
+    tell: Callable[[list[Night]], None],
+) -> list[Night]:
+    """The nights of these days. `tell` gets what is known after each."""
+    nights: list[Night] = []
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
+        program = Program(seed=seed)
+        acts = Acts(service, session, program, console, seed)
+        try:
+            await acts.start()
+            for number, questions in enumerate(days, start=1):
+                await acts.day(questions)
+                passed = await acts.night()
+                manifest = program.night
+                nights.append(Night.of(number, manifest, " ".join(manifest["report"][:1])))
+                tell(nights)
+                if passed:
+                    await asyncio.to_thread(promote, service.settings, number)
+        finally:
+            await acts.close()
+    return nights
+
+
+def promote(settings: Settings, number: int) -> None:
+    """Makes the adapter on canary the stable one, and waits until the topic says so.
+
+    Raises:
+        ProcessError: there is none, or nobody took it back within a minute.
+    """
+    with closing(open_log(settings)) as log, closing(Deployments(log)) as deployments:
+        adapter = deployments.poll(1.0).canary
+        if not adapter:
+            raise ProcessError(f"Night {number} passed, and no adapter is on canary: see the trainer's log.")
+        change = DeploymentChanged(
+            action="promote",
+            adapter=adapter,
+            actor="learn",
+            reason="Its gates passed.",
+        )
+        event = Event.of(change, key=Topic.DEPLOYMENTS)
+        log.append(event.topic, event.key, event.encode()).result(timeout=SERVED_S)
+        until = time.monotonic() + SERVED_S
+        while deployments.poll(0.5).stable != adapter:
+            if time.monotonic() > until:
+                raise ProcessError(f"The adapter {adapter} was promoted, but does not serve.")
+
+
+def main(arguments: list[str]) -> int:
+    """Plays the nights and prints a row for each."""
+    parser = argparse.ArgumentParser(prog="python -m infra.learn", description="Several nights in a row.")
+    parser.add_argument(
+        "--data", type=Path, help="folder in the form of DSTC9's data; default: the demo's own"
+    )
+    parser.add_argument("--nights", type=int, default=3)
+    parser.add_argument("--questions", type=int, default=280, help="new questions a day")
+    parser.add_argument("--judge", type=int, default=0, help="held-out questions to judge by; default: all")
+    parser.add_argument("--samples", type=int, default=8, help="completions for each question")
+    parser.add_argument("--seed", type=int, default=1, help="deals businesses and questions")
+    parser.add_argument("--config", type=Path, help="settings file")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON alone")
+    chosen = parser.parse_args(arguments)
+    console = Console(stderr=chosen.json, highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as cleanly as with Ctrl-C
+    try:
+        return _run(chosen, console)
+    except KeyboardInterrupt:
+        console.print("Stopped. Everything that was started has ended.")
+        return 130
+    except NightshiftError as err:
+        print(json.dumps({"error": str(err)}) if chosen.json else f"It stopped: {err}", file=sys.stderr)  # noqa: T201
+        return 1
+
+
+def _run(chosen: argparse.Namespace, console: Console) -> int:
+    settings = load(chosen.config)
+    known, asked = school.of_folder(chosen.data) if chosen.data else school.of_demo()
+    days, cast = school.days(known, asked, chosen.seed, chosen.nights, chosen.questions, chosen.judge)
+    sizes = stage.Sizes(
+        learn=chosen.questions, held_out=len(cast.held_out), samples=chosen.samples, min_rows=30
+    )
+    service = stage.prepare(settings, chosen.seed, cast, sizes)
+    file = settings.data / "demo" / "nights.json"
+    began = time.monotonic()
+    options = {name: str(value) for name, value in vars(chosen).items() if value is not None}
+
+    def tell(nights: list[Night]) -> None:
+        file.write_text(json.dumps(_report(nights, began, options), indent=2) + "\n")
+        if not chosen.json:
+            console.print(result.table(nights))
+
+    nights = asyncio.run(play(service, days, chosen.seed, console, tell))
+    if chosen.json:
+        print(json.dumps(_report(nights, began, options)))  # noqa: T201  # the result
+    else:
+        console.print(f"The whole result: [bold]{file}[/]")
+    return 0 if any(night.verdict == "pass" for night in nights) else 3
+
+
+def _report(nights: Sequence[Night], began: float, options: dict[str, str]) -> dict[str, Any]:
+    return result.to_json(nights, round(time.monotonic() - began, 1), options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

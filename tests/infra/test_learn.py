@@ -1,0 +1,108 @@
+"""Several nights in a row: who asks what on which day, and what the result says."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from infra.demo.business import Business, Question
+from infra.errors import NotFound
+from infra.learn import result, school
+from infra.learn.result import Night
+
+
+def manifest(stable: float, candidate: float, verdict: str = "pass") -> dict[str, Any]:
+    return {
+        "verdict": verdict,
+        "queries": 40,
+        "chosen": 30,
+        "tokens": {"resample": 5000},
+        "stages": {"resample": 60.0, "finetune": 40.0},
+        "pass_rate": {
+            "stable": {"rate": stable, "low": stable - 0.1, "high": stable + 0.1, "n": 100},
+            "candidate": {"rate": candidate, "low": candidate - 0.1, "high": candidate + 0.1, "n": 100},
+        },
+        "by_polarity": {name: {"affirmed": 0.6, "negated": 0.7} for name in ("stable", "candidate")},
+        "copies": {"stable": 0.05, "candidate": 0.125},
+        "words": {"stable": 14.0, "candidate": 9.0},
+    }
+
+
+def printed(nights: list[Night]) -> str:
+    out = io.StringIO()
+    Console(file=out, width=200).print(result.table(nights))
+    return out.getvalue()
+
+
+def test_a_row_for_each_night_and_one_for_before() -> None:
+    nights = [Night.of(1, manifest(0.5, 0.7), ""), Night.of(2, manifest(0.7, 0.6, "fail"), "no")]
+    assert [night.points for night in nights] == [pytest.approx(20.0), pytest.approx(-10.0)]
+    lines = printed(nights)
+    assert "0.500 (0.400 to 0.600)" in lines
+    assert "0.700 (0.600 to 0.800)" in lines
+    assert "12%" in lines
+    assert "250, 5" in lines  # 5,000 tokens and 100 s for 20 points; none for the night that lost
+    assert lines.count("250, 5") == 1
+    whole = result.to_json(nights, 1.0, {"seed": "1"})
+    assert json.loads(json.dumps(whole))["nights"][0]["candidate"]["rate"] == 0.7
+
+
+def test_a_night_that_ended_early_has_no_rates() -> None:
+    early = {"verdict": "not enough data", "queries": 4, "chosen": 0, "stages": {"choose": 1.0}}
+    night = Night.of(1, early, "too few")
+    assert night.candidate is None
+    assert night.points == 0.0
+    assert "not enough data" in printed([night])
+
+
+def businesses_and_questions() -> tuple[list[Business], list[Question]]:
+    known = [Business(f"b{n}", f"B{n}", n >= 4, (("", "Parking is free."),)) for n in range(6)]
+    asked = [Question(b.collection, f"question {i}?", "Parking is free.") for b in known for i in range(5)]
+    return known, asked
+
+
+def test_days_share_no_question_and_nobody_is_judged_who_taught() -> None:
+    known, asked = businesses_and_questions()
+    parts, cast = school.days(known, asked, 1, 2, 8, 7)
+    assert [len(part) for part in parts] == [8, 8]
+    assert len({(q.collection, q.text) for part in parts for q in part}) == 16
+    assert {q.collection for q in cast.learn} == {"b0", "b1", "b2", "b3"}
+    assert {q.collection for q in cast.held_out} == {"b4", "b5"}
+    assert len(cast.held_out) == 7
+    assert school.days(known, asked, 1, 2, 8, 7)[0] == parts
+    assert school.days(known, asked, 2, 2, 8, 7)[0] != parts
+    assert len(school.days(known, asked, 1, 1, 8, 0)[1].held_out) == 10
+
+
+def test_facts_of_a_folder_are_bare_texts(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        facts = [{"doc_id": "0", "question": "Is parking free?", "answer": "Parking is free."}]
+        business = {"entity": f"hotel/{split}", "name": "INN", "facts": facts}
+        (tmp_path / f"businesses_{split}.jsonl").write_text(json.dumps(business) + "\n")
+        question = {
+            "entity": f"hotel/{split}",
+            "name": "INN",
+            "question": "Is parking free?",
+            "answer": "Parking is free.",
+        }
+        (tmp_path / f"questions_{split}.jsonl").write_text(json.dumps(question) + "\n")
+    known, asked = school.of_folder(tmp_path)
+    assert [(b.collection, b.held_out, b.facts) for b in known] == [
+        ("hotel-train", False, (("", "Parking is free."),)),
+        ("hotel-dev", True, (("", "Parking is free."),)),
+    ]
+    assert asked[1] == Question("hotel-dev", "Is parking free?", "Parking is free.")
+    (tmp_path / "questions_dev.jsonl").unlink()
+    with pytest.raises(NotFound, match="questions_dev"):
+        school.of_folder(tmp_path)
+
+
+def test_the_demos_school_holds_no_titles() -> None:
+    known, asked = school.of_demo()
+    assert all(title == "" and text for business in known for title, text in business.facts)
+    assert len(asked) > 1000
