@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 # A longest wait inside the client, so that `close` and a rebalance are noticed.
 _TURN_S = 0.2
+# What a join of the group may take in one turn, so that it ends while somebody listens.
+_JOIN_S = 1.0
 # How often a reader without a group looks for topics that are not there yet, and for new partitions.
 _LOOK_S = 0.5
 _LOOK_AGAIN_S = 30.0
@@ -113,6 +115,7 @@ class KafkaReader:
             if not self._group and not consumer.assignment():
                 self._closed.wait(timeout_s)
                 return []
+            timeout_s = max(timeout_s, self._unjoined(consumer))
             found = consumer.poll(timeout_ms=round(timeout_s * 1000), max_records=max_records)
         except kafka.errors.NoOffsetForPartitionError:
             return []  # assigned within this turn; the next one asks where to begin
@@ -173,6 +176,20 @@ class KafkaReader:
             self._unstarted.add(fresh)
         missing = {there.topic for there in found} < set(self._topics)
         self._looked_at = time.monotonic() + (_LOOK_S if missing else _LOOK_AGAIN_S)
+
+    def _unjoined(self, consumer: KafkaConsumer) -> float:
+        """How long the client should be given to finish a join of the group that it has begun, in seconds.
+
+        A join that a change of the topics began, and that ends between two polls, is forgotten by
+        kafka-python 3.0.12: the client counts as joined, owns nothing and sends no heartbeat, for good (4 of
+        60 starts on a busy machine ended so). Asked to join again, it does.
+        """
+        coordinator = consumer._coordinator
+        if not coordinator.rejoining:
+            return 0.0
+        if not coordinator.need_rejoin():
+            coordinator.request_rejoin()
+        return _JOIN_S
 
     def _begin(self, consumer: KafkaConsumer) -> None:
         """Asks where to start in what was assigned since, and goes there."""
