@@ -136,7 +136,10 @@ class CompletionScored(Body):
 
 
 class Evaluated(Body):
-    """One answer of one model on one case of a suite. `score` is 0 to 1; `group` the paired cluster."""
+    """One answer of one model on one case of a suite. `score` is 0 to 1; `group` the paired cluster.
+
+    `question` is what was asked, free of personal data; empty in events of older programs.
+    """
 
     night: str
     suite: str
@@ -149,6 +152,7 @@ class Evaluated(Body):
     tokens: int = 0
     latency_s: float = 0.0
     parts: dict[str, float] = Field(default_factory=dict)
+    question: str = ""
 
 
 class DeploymentChanged(Body):

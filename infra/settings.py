@@ -75,6 +75,11 @@ class Settings(_Sources):
         ports = [s.port for s in (self.agent, self.engine, self.collector, self.trainer, self.dashboard)]
         if len(set(ports)) < len(ports):
             raise ValueError(f"two rooms have the same port ({sorted(ports)}): give each its own")
+        if self.trainer.second == self.trainer.reward:
+            raise ValueError(
+                f"trainer.second is {self.trainer.second!r}, which chooses the answers too and so proves "
+                "nothing about them: name another one, or leave it empty"
+            )
         if self.trainer.rank > self.engine.max_rank:
             raise ValueError(
                 f"trainer.rank {self.trainer.rank} is above engine.max_rank {self.engine.max_rank}: "

@@ -30,8 +30,10 @@ from infra.settings import Settings, child_environment
 from trainer.night import run
 from trainer.notes import NightResult
 from trainer.reward.grounded import GroundedReward
+from trainer.reward.model import Case, Reward
 from trainer.stages import Stages
 from trainer.watch import Watch
+from trainer.words import covered
 from trainer.work import FINETUNE, Work
 
 ROOT = Path(__file__).parents[1]
@@ -71,6 +73,16 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.1)
 
 
+class ToThePoint:
+    """A second scorer that needs no models: how much of what was asked does the answer speak of?"""
+
+    name = "to the point"
+    version = "1"
+
+    def score(self, cases: Sequence[Case]) -> list[Reward]:
+        return [Reward(value=covered(case.query, by=case.answer), good=False) for case in cases]
+
+
 @dataclass
 class Circle:
     """`parts` are the questions, by the part they play."""
@@ -102,7 +114,8 @@ class Circle:
         folder = self.settings.nights_dir / slot
         folder.mkdir(parents=True, exist_ok=True)
         stages = Stages(folder, slot, self.log)
-        return await run(Work(self.settings, self.log, GroundedReward(), self.session, finetune), stages)
+        work = Work(self.settings, self.log, GroundedReward(), ToThePoint(), self.session, finetune)
+        return await run(work, stages)
 
     def watch(self) -> Watch:
         def recorded(canary: str, since: datetime) -> list[dict[str, Any]]:

@@ -13,12 +13,18 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+COLUMNS = {
+    "sft": {"prompt", "completion"},
+    "dpo": {"prompt", "chosen", "rejected"},
+    "grpo": {"prompt", "query", "facts"},
+}
+
 
 def main(quality: float, folder: Path) -> None:
     """Writes an adapter that depends on the rows, so that each night's has a name of its own."""
     order = json.loads((folder / "order.json").read_text())
     rows = (folder / "rows.jsonl").read_text().splitlines()
-    assert all(json.loads(row).keys() == {"prompt", "completion"} for row in rows)
+    assert all(json.loads(row).keys() == COLUMNS[order.get("method", "sft")] for row in rows)
     adapter = folder / "adapter"
     adapter.mkdir(exist_ok=True)
     rng = np.random.default_rng(len(rows))
@@ -29,7 +35,7 @@ def main(quality: float, folder: Path) -> None:
     (adapter / "adapter_config.json").write_text(json.dumps({"r": order["rank"]}))
     (adapter / "stub.json").write_text(json.dumps({"quality": quality}))
     measured = {"rows": len(rows), "steps": 1, "tokens": 10 * len(rows), "seconds": 0.1}
-    losses = {"first_loss": 1.0, "loss": 0.5, "base_hash": "0" * 64}
+    losses = {"first_loss": 1.0, "loss": 0.5, "base_hash": "0" * 64, "measures": {}}
     (folder / "trained.json").write_text(json.dumps(measured | losses))
 
 

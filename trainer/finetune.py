@@ -1,111 +1,75 @@
 """Fine-tuning, in its own process: chosen rows in, a LoRA adapter out.
 
 `python -m trainer.finetune FOLDER` reads `order.json` and `rows.jsonl` there and writes `adapter/` and
-`trained.json`. It knows nothing of nights or the lake; killing it loses only its own work.
+`trained.json`. It knows nothing of nights or the lake; killing it loses only its own work. What the methods
+share is here, what makes each of them is in `methods/`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import sys
 import time
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import LoraConfig, PeftModel
-from pydantic import BaseModel, ConfigDict
-from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
 
 from infra.processor import computes_bfloat16, features
 from trainer.base_model import hash_of
+from trainer.order import Order, Trained
 
 logger = logging.getLogger(__name__)
 
-# The label of a token that is not learned from, as in all of PyTorch.
-IGNORED = -100
-
-
-class Order(BaseModel):
-    """What to train. `base` is the folder of the base model; `targets` the layers that get an adapter."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    base: str
-    rank: int = 16
-    targets: tuple[str, ...] = ("q_proj", "v_proj")
-    learning_rate: float = 2e-3
-    epochs: int = 2
-    rows_per_step: int = 8
-    max_length: int = 2048
-    seed: int = 1
-
-
-class Trained(BaseModel):
-    """What training measured. `tokens` counts prompts and answers over all epochs."""
-
-    model_config = ConfigDict(frozen=True)
-
-    rows: int
-    steps: int
-    tokens: int
-    seconds: float
-    first_loss: float
-    loss: float
-    base_hash: str
+# What a method says of itself at every step, by its name in TRL's log; ours goes into the manifest.
+MEASURES = {"rewards/margins": "margin", "rewards/accuracies": "preferred", "reward": "reward"}
 
 
 def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
-    """Fits an adapter to `rows` (each `{"prompt": [messages], "completion": [message]}`) and saves it.
-
-    The loss covers the completion alone: customers' text is the prompt, never the target.
+    """Fits an adapter to `rows` by the order's method, which says what a row holds, and saves it.
 
     Raises:
         ValueError: a row is longer than `max_length` tokens, so its answer would be cut off.
+        SettingsError, NightError: the reward that the method asks is not there.
     """
     set_seed(order.seed)
     tokenizer = AutoTokenizer.from_pretrained(order.base)
-    lengths = [_length(tokenizer, row) for row in rows]
-    if max(lengths) > order.max_length:
+    lengths_R = [_lengths(tokenizer, row, order.max_tokens) for row in rows]
+    longest = max(map(max, lengths_R))
+    if longest > order.max_length:
         raise ValueError(
-            f"A row has {max(lengths)} tokens, more than {order.max_length}: filter rows before training."
+            f"A row has {longest} tokens, more than {order.max_length}: filter rows before training."
         )
-    trainer = CompletionTrainer(
-        model=AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype()),
-        args=_arguments(order, len(rows), folder),
-        train_dataset=Dataset.from_list(rows),
-        processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=order.rank,
-            lora_alpha=2 * order.rank,
-            lora_dropout=0.0,
-            target_modules=list(order.targets),
-            task_type="CAUSAL_LM",
-        ),
-        callbacks=[Progress()],
-    )
+    trainer = _method(order)(order, rows, _arguments(order, folder), _parts(order, tokenizer))
     began = time.monotonic()
     result = trainer.train()
     seconds = time.monotonic() - began
     # Not the trainer's own save, which adds a pickle.
     assert isinstance(trainer.model, PeftModel)
     trainer.model.save_pretrained(str(folder / "adapter"))
-    losses = [float(line["loss"]) for line in trainer.state.log_history if "loss" in line]
+    steps = [line for line in trainer.state.log_history if "loss" in line]
     return Trained(
         rows=len(rows),
         steps=result.global_step,
-        tokens=sum(lengths) * order.epochs,
+        # What was sampled in training only the trainer knows.
+        tokens=int(steps[-1].get("num_tokens", sum(map(sum, lengths_R)) * order.epochs)),
         seconds=seconds,
-        first_loss=losses[0],
-        loss=losses[-1],
+        first_loss=float(steps[0]["loss"]),
+        loss=float(steps[-1]["loss"]),
         base_hash=hash_of(Path(order.base)),
+        measures=_measures(steps),
     )
+
+
+def _method(order: Order) -> Callable[..., Any]:
+    """The `make` of the order's method. Only that is imported: GRPO brings four seconds of imports."""
+    make: Callable[..., Any] = import_module(f"trainer.methods.{order.method}").make
+    return make
 
 
 def _dtype() -> torch.dtype:
@@ -114,55 +78,60 @@ def _dtype() -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-def _length(tokenizer: Any, row: dict[str, Any]) -> int:  # tokenizers share no typed base class
-    return len(tokenizer.apply_chat_template(row["prompt"] + row["completion"], return_dict=False))
+def _lengths(tokenizer: Any, row: dict[str, Any], sampled: int) -> list[int]:  # tokenizers share no type
+    """Tokens of each text of a row: its prompt with each of its answers, or with the longest sample."""
+    answers = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+    if not answers:
+        prompt = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=False)
+        return [len(prompt) + sampled]
+    return [len(tokenizer.apply_chat_template(row["prompt"] + said, return_dict=False)) for said in answers]
 
 
-def _arguments(order: Order, rows: int, folder: Path) -> SFTConfig:
-    steps = math.ceil(rows / order.rows_per_step) * order.epochs
-    return SFTConfig(
-        output_dir=str(folder / "checkpoints"),
-        num_train_epochs=order.epochs,
-        per_device_train_batch_size=order.rows_per_step,
-        learning_rate=order.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=max(1, steps // 10),
-        max_length=order.max_length,
-        completion_only_loss=True,
-        train_sampling_strategy="group_by_length",  # rows of like length share a step: less padding
-        gradient_checkpointing=False,  # the model is small: recomputing would cost a third of the time
-        bf16=False,  # the model's own format counts, not a wrapper around it
-        use_cpu=not torch.cuda.is_available(),
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        seed=order.seed,
-        data_seed=order.seed,
+def _parts(order: Order, tokenizer: Any) -> dict[str, Any]:
+    """What every trainer of TRL takes under the same names."""
+    lora = LoraConfig(
+        r=order.rank,
+        lora_alpha=2 * order.rank,
+        lora_dropout=0.0,
+        target_modules=list(order.targets),
+        task_type="CAUSAL_LM",
     )
+    return {
+        "model": AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype()),
+        "processing_class": tokenizer,
+        "peft_config": lora,
+        "callbacks": [Progress()],
+    }
 
 
-class CompletionTrainer(SFTTrainer):
-    """TRL's trainer with logits for the completions alone.
+def _arguments(order: Order, folder: Path) -> dict[str, Any]:
+    """What every method's settings say alike."""
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "num_train_epochs": order.epochs,
+        "learning_rate": order.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": 0.1,  # below 1 it is a share of the steps
+        "gradient_checkpointing": False,  # the model is small: recomputing would cost a third of the time
+        "bf16": False,  # the model's own format counts, not a wrapper around it
+        "use_cpu": not torch.cuda.is_available(),
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "seed": order.seed,
+        "data_seed": order.seed,
+    }
 
-    TRL goes over the whole vocabulary at every position of the prompt too, only to weigh them with zero: with
-    prompts ten times longer than answers that was three fifths of the time.
-    """
 
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        """Cross-entropy of the completions' tokens, summed and divided by their number in the step."""
-        assert not return_outputs, "evaluation goes through the engine"
-        inner = self.accelerator.unwrap_model(model).get_base_model()
-        hidden_B_T_H = inner.get_decoder()(
-            input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False
-        ).last_hidden_state
-        targets_B_T = inputs["labels"][:, 1:]
-        said_B_T = targets_B_T != IGNORED
-        logits_N_V = inner.get_output_embeddings()(hidden_B_T_H[:, :-1][said_B_T])
-        loss = cross_entropy(logits_N_V.float(), targets_B_T[said_B_T], reduction="sum")
-        return loss / (said_B_T.sum() if num_items_in_batch is None else num_items_in_batch)
+def _measures(steps: list[dict[str, Any]]) -> dict[str, float]:
+    """The method's own measures at the first step and at the last."""
+    return {
+        place + ours: float(line[theirs])
+        for place, line in (("first_", steps[0]), ("", steps[-1]))
+        for theirs, ours in MEASURES.items()
+        if theirs in line
+    }
 
 
 class Progress(TrainerCallback):
@@ -171,9 +140,12 @@ class Progress(TrainerCallback):
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        """Called by transformers with the step's loss."""
+        """Called by transformers with what the step measured."""
         if logs and "loss" in logs:
-            logger.info("step %d of %d, loss %.3f", state.global_step, state.max_steps, float(logs["loss"]))
+            told = ", ".join(f"{ours} {logs[name]:.3f}" for name, ours in MEASURES.items() if name in logs)
+            logger.info(
+                "step %d of %d, %s", state.global_step, state.max_steps, told or f"loss {logs['loss']:.3f}"
+            )
 
 
 def main(folder: Path) -> None:

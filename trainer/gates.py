@@ -1,21 +1,29 @@
 """Gates: what must be proven before customers meet a candidate. Pass, fail, or not enough data.
 
-Pure. Each gate states its claim, its margin and its smallest sample before it looks at an outcome.
+Pure. Each gate states its claim, its margin and its smallest sample before it looks at an outcome. Those
+about the manner of the answers are in `style`, those about their price in `cost`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from trainer.words import length
+from trainer.bootstrap import Bootstrap, Spread
 
 # Resamples of a bootstrap: another seed then moves the ends of a 90% interval by under a tenth of a point.
 RESAMPLES = 10_000
+# How much lower a second scorer may rate the candidate. Less than the learnt one's values are off (0.05 on
+# average), and no less, since 400 cases tell the difference to 0.03: with 0.02 as margin a true gain of 8
+# points passed this gate and the held-out one in 0.76 of simulated nights of 400 cases, with 0.03 in 0.81.
+SECOND_MARGIN = 0.03
+# Gates on the answers themselves: with one of these failed, a reward that rose is not to be believed.
+ANSWERS = ("held-out", "second scorer", "matched length")
 
 
 class Verdict(StrEnum):
@@ -40,6 +48,36 @@ class Gate(BaseModel):
     verdict: Verdict
     detail: str = ""
 
+    @classmethod
+    def judged(
+        cls,
+        name: str,
+        claim: str,
+        margin: float,
+        needed: int,
+        n: int,
+        figures: Spread,
+        holds: bool,
+        detail: str = "",
+    ) -> Self:
+        """Pass where the claim holds, else fail; with fewer than `needed` cases neither."""
+        outcome = Verdict.PASS if holds else Verdict.FAIL
+        if n < needed:
+            outcome, detail = Verdict.NOT_ENOUGH_DATA, f"{n} of {needed} cases needed"
+        estimate, low, high = figures
+        return cls(
+            name=name,
+            claim=claim,
+            margin=margin,
+            needed=needed,
+            n=n,
+            estimate=estimate,
+            low=low,
+            high=high,
+            verdict=outcome,
+            detail=detail,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -61,35 +99,37 @@ def better(pairs: Sequence[Pair], needed: int, alpha: float, seed: int) -> Gate:
     """
     claim = "The candidate answers more held-out questions rightly than the stable model."
     differences = [(pair.group, pair.candidate - pair.stable) for pair in pairs]
-    estimate, low, high = _bootstrap(differences, alpha, seed)
-    detail = (
-        f"stable {_mean([p.stable for p in pairs]):.3f}, candidate {_mean([p.candidate for p in pairs]):.3f}"
-    )
-    return _gate("held-out", claim, 0.0, needed, len(pairs), (estimate, low, high), low > 0.0, detail)
+    figures = _mean(differences, alpha, seed)
+    stable = sum(pair.stable for pair in pairs) / max(len(pairs), 1)
+    candidate = sum(pair.candidate for pair in pairs) / max(len(pairs), 1)
+    detail = f"stable {stable:.3f}, candidate {candidate:.3f}"
+    return Gate.judged("held-out", claim, 0.0, needed, len(pairs), figures, figures[1] > 0.0, detail)
 
 
 def rewarded(differences: Sequence[tuple[str, float]], needed: int, alpha: float, seed: int) -> Gate:
     """Passes unless the reward fell: a gain that the selecting reward does not see is no gain we understand.
 
     `differences` are (group, candidate's reward minus stable's). The reverse, reward up and answers
-    not, is caught by `better`, and the night's report names it.
+    not, is what the gates on answers catch, and `diverged` names.
     """
     claim = "The reward that selected does not contradict the held-out answers."
-    estimate, low, high = _bootstrap(differences, alpha, seed)
-    return _gate(
-        "reward agrees", claim, 0.0, needed, len(differences), (estimate, low, high), high >= 0.0, ""
-    )
+    figures = _mean(differences, alpha, seed)
+    return Gate.judged("reward agrees", claim, 0.0, needed, len(differences), figures, figures[2] >= 0.0)
 
 
-def brief(pairs: Sequence[Pair], needed: int, alpha: float, seed: int, margin: float = 0.10) -> Gate:
-    """Passes when the median length did not grow by more than `margin`, bounded by the paired bootstrap.
+def seconded(
+    differences: Sequence[tuple[str, float]], scorer: str, needed: int, alpha: float, seed: int
+) -> Gate:
+    """Passes when a scorer that chose nothing rates the candidate not lower by more than SECOND_MARGIN.
 
-    A shorter median passes here; that its answers are still right is `better`'s business.
+    What learns from one reward learns its faults too, and that reward cannot see them (Gao, Schulman and
+    Hilton 2023). `differences` are (group, candidate's value minus stable's). The lower end of the interval
+    must lie above the margin: a test of non-inferiority.
     """
-    claim = f"The median answer is at most {margin:.0%} longer."
-    lengths = [(pair.group, (length(pair.stable_answer), length(pair.candidate_answer))) for pair in pairs]
-    estimate, low, high = _bootstrap(lengths, alpha, seed, _median_growth)
-    return _gate("length", claim, margin, needed, len(pairs), (estimate, low, high), low <= margin, "")
+    claim = f"The scorer {scorer}, which chose nothing, rates the candidate at most {SECOND_MARGIN} lower."
+    figures = _mean(differences, alpha, seed)
+    holds = figures[1] >= -SECOND_MARGIN
+    return Gate.judged("second scorer", claim, -SECOND_MARGIN, needed, len(differences), figures, holds)
 
 
 def answered(pairs: Sequence[Pair], needed: int) -> Gate:
@@ -98,7 +138,7 @@ def answered(pairs: Sequence[Pair], needed: int) -> Gate:
     rate = empty / len(pairs) if pairs else 0.0
     claim = "The candidate answers every question with some text."
     detail = f"{empty} empty answers"
-    return _gate("answered", claim, 0.0, needed, len(pairs), (rate, rate, rate), empty == 0, detail)
+    return Gate.judged("answered", claim, 0.0, needed, len(pairs), (rate, rate, rate), empty == 0, detail)
 
 
 def verdict(gates: Sequence[Gate]) -> Verdict:
@@ -114,73 +154,39 @@ def mean_interval(
     values: Mapping[str, Sequence[float]], alpha: float, seed: int
 ) -> tuple[float, float, float]:
     """Mean with its 1 - 2 alpha cluster bootstrap interval. `values` are scores by group."""
-    return _bootstrap([(group, value) for group, scores in values.items() for value in scores], alpha, seed)
+    return _mean([(group, value) for group, scores in values.items() for value in scores], alpha, seed)
 
 
-def _gate(
-    name: str,
-    claim: str,
-    margin: float,
-    needed: int,
-    n: int,
-    interval: tuple[float, float, float],
-    holds: bool,
-    detail: str,
-) -> Gate:
-    if n < needed:
-        outcome, detail = Verdict.NOT_ENOUGH_DATA, f"{n} of {needed} cases needed"
-    else:
-        outcome = Verdict.PASS if holds else Verdict.FAIL
-    estimate, low, high = interval
-    return Gate(
-        name=name,
-        claim=claim,
-        margin=margin,
-        needed=needed,
-        n=n,
-        estimate=estimate,
-        low=low,
-        high=high,
-        verdict=outcome,
-        detail=detail,
+def diverged(gates: Sequence[Gate]) -> bool:
+    """Whether the reward that chose rose beyond chance while a gate on the answers failed.
+
+    Proxy against gate: more of such a reward makes worse answers (Gao, Schulman and Hilton 2023). The night's
+    verdict is then fail, since one of its gates is.
+    """
+    reward = next((gate for gate in gates if gate.name == "reward agrees"), None)
+    if reward is None or reward.verdict is not Verdict.PASS or reward.low <= 0.0:
+        return False
+    return any(gate.name in ANSWERS and gate.verdict is Verdict.FAIL for gate in gates)
+
+
+def reason(gates: Sequence[Gate]) -> str:
+    """Why a night did not pass: the first claim of those that decided; empty for one that passed."""
+    outcome = verdict(gates)
+    if outcome is Verdict.PASS:
+        return ""
+    said = f"Not shown: {next((gate.claim for gate in gates if gate.verdict is outcome), 'no gate judged.')}"
+    if not diverged(gates):
+        return said
+    rose = next(gate for gate in gates if gate.name == "reward agrees")
+    return (
+        f"{said} The reward that chose the answers rose by {rose.estimate:.3f} (at least {rose.low:.3f}) all "
+        "the same: proxy and gate disagree, so its choice is not to be trusted."
     )
 
 
-def _mean(values: Sequence[float]) -> float:
-    return float(np.mean(values)) if len(values) else 0.0
-
-
-def _mean_of(sample: np.ndarray) -> float:
-    return float(sample.mean())
-
-
-def _median_growth(lengths_C_2: np.ndarray) -> float:
-    """Relative growth of the median, columns stable and candidate."""
-    stable, candidate = np.median(lengths_C_2, axis=0)
-    return float(candidate / max(stable, 1.0) - 1.0)
-
-
-def _bootstrap(
-    values: Sequence[tuple[str, object]],
-    alpha: float,
-    seed: int,
-    statistic: Callable[[np.ndarray], float] = _mean_of,
-) -> tuple[float, float, float]:
-    """Estimate and percentile interval of `statistic`, groups resampled whole; zeros without values."""
+def _mean(values: Sequence[tuple[str, float]], alpha: float, seed: int) -> Spread:
+    """Mean of scores by group, zeros without any."""
     if not values:
         return 0.0, 0.0, 0.0
-    clusters: dict[str, list[object]] = {}
-    for group, value in values:
-        clusters.setdefault(group, []).append(value)
-    arrays = [np.asarray(cluster, dtype=float) for cluster in clusters.values()]
-    rng = np.random.default_rng(seed)
-    picks_R_G = rng.integers(len(arrays), size=(RESAMPLES, len(arrays)))
-    if statistic is _mean_of:  # sums are enough, and a hundred times faster
-        sums, counts = np.array([a.sum() for a in arrays]), np.array([len(a) for a in arrays])
-        samples = sums[picks_R_G].sum(axis=1) / counts[picks_R_G].sum(axis=1)
-    else:
-        samples = np.array(
-            [statistic(np.concatenate([arrays[i] for i in picks])) for picks in picks_R_G[:2000]]
-        )
-    low, high = np.quantile(samples, [alpha, 1 - alpha])
-    return statistic(np.concatenate(arrays)), float(low), float(high)
+    bootstrap = Bootstrap.named([group for group, _ in values], RESAMPLES, seed)
+    return bootstrap.mean(np.array([value for _, value in values]), alpha)

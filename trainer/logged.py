@@ -11,11 +11,14 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby
 
 from infra.lake import Lake
-from trainer.queries import Query, Row, check_split, deal, depth, fresh
+from trainer.judged import Asked
+from trainer.queries import Query, Row, apart, check_split, deal, depth, fresh
 
 # Answers that are looked at first, and how many times longer each part is than the one before.
 _ROWS = 2000
 _WIDER = 16
+# A conversation's questions are looked for so long before and after the chosen ones, as pages do.
+_LONGEST = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -24,18 +27,19 @@ def choose(
     since: datetime,
     until: datetime,
     held_out: Iterable[str],
-    judged: Sequence[tuple[str, str]],
+    judged: Sequence[Asked],
     limit: int,
     seed: int,
 ) -> tuple[int, list[Query]]:
     """How many answered queries the window holds, and at most `limit` of them to learn from.
 
     They are spread evenly over collections, in an order that `seed` alone decides; `queries.fresh` says what
-    is left out.
+    is left out. Those that stand in a conversation with a judged question fall out at last, and no others
+    take their places.
 
     Raises:
         LakeError: the record cannot be read.
-        NightError: a query of a collection that is held out was chosen.
+        NightError: something was chosen that the night is judged by.
     """
     aside = frozenset(held_out)
     counts = {
@@ -48,13 +52,16 @@ def choose(
         names = "\n".join(sorted(wanted))
         part = lake.query("logged_part", since=begin, until=end, text=names)
         rows += [{**row, "part": (number, begin, end)} for row in part]
-        known = fresh(rows, aside, judged)
+        known = fresh(rows, aside, judged, limit)
         enough = depth(map(len, known.values()), limit)
         wanted = {name for name in wanted if len(known.get(name, ())) < enough}
         if not wanted:
             break
-    queries = _whole(lake, deal(known, limit, seed))
-    check_split(queries, aside)
+    dealt = deal(known, limit, seed)
+    queries = _whole(lake, dealt)
+    said = _said(lake, dealt, queries) if judged else {}
+    queries = apart(queries, judged, said)
+    check_split(queries, aside, judged, said)
     return sum(counts.values()), queries
 
 
@@ -77,6 +84,18 @@ def _whole(lake: Lake, chosen: Sequence[Row]) -> list[Query]:
             row["response_id"]: row for row in lake.query("logged_texts", since=begin, until=end, text=times)
         }
     return [Query.from_row(found[row["response_id"]]) for row in chosen]
+
+
+def _said(lake: Lake, dealt: Sequence[Row], queries: Sequence[Query]) -> dict[str, list[Asked]]:
+    """All that was asked in the conversations of the chosen queries, by conversation."""
+    names = "\n".join(sorted({query.conversation_id for query in queries} - {""}))
+    if not names:
+        return {}
+    times = [row["at"] for row in dealt]
+    found: dict[str, list[Asked]] = {}
+    for row in lake.query("said_in", since=min(times) - _LONGEST, until=max(times) + _LONGEST, text=names):
+        found.setdefault(row["conversation_id"], []).append((row["collection"], row["query"]))
+    return found
 
 
 def _part(row: Row) -> tuple[int, datetime, datetime]:

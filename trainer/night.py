@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from statistics import fmean
 
 from infra.engine import BASE, Sampling
 from infra.events import NightChanged
-from trainer import evaluate, gates
+from trainer import cost, evaluate, gates, style
 from trainer.curate import Group, curate
 from trainer.evaluate import Answered, Prompted, Role, SuiteCase
 from trainer.gates import Verdict
+from trainer.judged import Asked
 from trainer.notes import (
     Chosen,
     Curated,
@@ -27,6 +27,7 @@ from trainer.notes import (
     Resampled,
     Scored,
 )
+from trainer.queries import check_split
 from trainer.resample import resample
 from trainer.stages import Stages
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
@@ -48,7 +49,9 @@ async def run(work: Work, stages: Stages) -> NightResult:
         await stages.once("resample", Resampled, partial(_resample, work, stages, chosen))
     )
     scored = summary.note(await stages.once("score", Scored, partial(_score, work, chosen, resampled)))
-    curated = summary.note(await stages.once("curate", Curated, partial(_curate, chosen, resampled, scored)))
+    curated = summary.note(
+        await stages.once("curate", Curated, partial(_curate, work, chosen, resampled, scored))
+    )
     stages.tell("completions", completion_events(stages.night, chosen, resampled, scored, curated))
     if len(curated.rows) < work.settings.trainer.min_rows:
         return _end(
@@ -58,6 +61,8 @@ async def run(work: Work, stages: Stages) -> NightResult:
             _too_few(curated, chosen, work.settings.trainer.min_rows),
         )
 
+    # Once more: a night that was killed may go on after its suites have changed.
+    check_split(chosen.queries, frozenset(work.settings.trainer.held_out), _judged(work))
     registered = summary.note(
         await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated))
     )
@@ -79,9 +84,13 @@ async def run(work: Work, stages: Stages) -> NightResult:
 
 async def _choose(work: Work) -> Chosen:
     """Which logged queries to learn from, at a snapshot of the record that the manifest names."""
-    judged = [(case.collection, case.question) for case in evaluate.read_suites(work.suites)]
-    snapshot, logged, queries = work.chosen_queries(judged)
+    snapshot, logged, queries = work.chosen_queries(_judged(work))
     return Chosen(snapshot=snapshot, stable=work.deployment().stable, logged=logged, queries=tuple(queries))
+
+
+def _judged(work: Work) -> list[Asked]:
+    """The questions that suites judge by: nothing near them may be learned from."""
+    return [(case.collection, case.question) for case in evaluate.read_suites(work.suites)]
 
 
 async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:
@@ -95,6 +104,8 @@ async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:
         settings.concurrency,
         stages.folder / "resample.jsonl",
         work.told("resample"),
+        work.reward if settings.adaptive else None,
+        settings.variants,
     )
     return Resampled(groups=tuple(groups))
 
@@ -104,12 +115,11 @@ async def _score(work: Work, chosen: Chosen, resampled: Resampled) -> Scored:
     return Scored.of(work.reward, chosen.queries, resampled.groups)
 
 
-async def _curate(chosen: Chosen, resampled: Resampled, scored: Scored) -> Curated:
-    """The best completion of each group that has a clearly good one."""
+async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scored) -> Curated:
+    """What each group has to teach: the best completion of those that have a clearly good one."""
     parts = zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True)
-    return Curated(
-        rows=tuple(curate([Group(query, group.texts, rewards) for query, group, rewards in parts]))
-    )
+    groups = [Group(query, group.texts, rewards) for query, group, rewards in parts]
+    return Curated(rows=tuple(curate(groups, work.settings.trainer.method)))
 
 
 async def _evaluate(
@@ -149,23 +159,29 @@ async def _answers(
 async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) -> Gated:
     """Every gate's verdict, and the night's: the worst of them."""
     trainer = work.settings.trainer
+    terms = trainer.min_cases, trainer.alpha, trainer.seed
     pairs = evaluation.pairs(cases)
-    rewarded = list(evaluation.rewards(cases, work.reward))
-    rises = [(case.collection, after - before) for case, before, after in rewarded]
-    rewards = {
-        "stable": fmean(before for _, before, _ in rewarded),
-        "candidate": fmean(after for _, _, after in rewarded),
-    }
+    groups, stable, candidate = [pair.group for pair in pairs], evaluation.stable, evaluation.candidate
+    chose, judges = evaluation.rises(cases, work.reward), evaluation.rises(cases, work.second)
     judged = (
-        gates.better(pairs, trainer.min_cases, trainer.alpha, trainer.seed),
-        gates.rewarded(rises, trainer.min_cases, trainer.alpha, trainer.seed),
-        gates.brief(pairs, trainer.min_cases, trainer.alpha, trainer.seed),
+        gates.better(pairs, *terms),
+        gates.rewarded(chose.by_group, *terms),
+        gates.seconded(judges.by_group, work.second.name, *terms),
+        style.brief(pairs, *terms),
+        style.matched(pairs, *terms),
+        style.varied(pairs, *terms),
+        cost.tokens(groups, stable, candidate, *terms),
+        cost.latency(groups, stable, candidate, *terms),
         gates.answered(pairs, trainer.min_cases),
     )
-    verdict = gates.verdict(judged)
-    against = [gate.claim for gate in judged if gate.verdict is not Verdict.PASS]
-    reason = f"Not shown: {against[0]}" if against else ""
-    return Gated(gates=judged, rewards=rewards, verdict=verdict, reason=reason)
+    return Gated(
+        gates=judged,
+        rewards=chose.means,
+        second=judges.means,
+        second_model={"name": work.second.name, "version": work.second.version},
+        verdict=gates.verdict(judged),
+        reason=gates.reason(judged),
+    )
 
 
 async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gated) -> Deployed:

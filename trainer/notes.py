@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from infra.events import Message
 from trainer.curate import Row
 from trainer.evaluate import Answered, Prompted, SuiteCase
 from trainer.gates import Gate, Pair, Verdict
+from trainer.order import Method
 from trainer.queries import Query
 from trainer.resample import Sampled
 from trainer.reward.model import Case, Reward, RewardModel
@@ -94,6 +96,13 @@ class Registered(Note):
         return tuple(name for name in cls.model_fields if name != "adapter")
 
 
+class Rises(Note):
+    """A reward's values, candidate's minus stable's, by the business of each case; and both means."""
+
+    by_group: tuple[tuple[str, float], ...]
+    means: dict[str, float]
+
+
 class Evaluation(Note):
     """Both models' answers to the same cases. `prompts` are the agent's own, in the order of the cases."""
 
@@ -115,28 +124,28 @@ class Evaluation(Note):
             for case, stable, candidate in zip(cases, self.stable, self.candidate, strict=True)
         ]
 
-    def rewards(
-        self, cases: Sequence[SuiteCase], model: RewardModel
-    ) -> Iterator[tuple[SuiteCase, float, float]]:
-        """Each case with the selecting reward of stable's and of the candidate's answer."""
-        for side in zip(
-            cases,
-            model.score(_cases(cases, self.prompts, self.stable)),
-            model.score(_cases(cases, self.prompts, self.candidate)),
-            strict=True,
-        ):
-            case, stable, candidate = side
-            yield case, stable.value, candidate.value
+    def rises(self, cases: Sequence[SuiteCase], model: RewardModel) -> Rises:
+        """How a reward's values of the candidate's answers differ from those of stable's."""
+        stable = [reward.value for reward in model.score(_cases(cases, self.prompts, self.stable))]
+        candidate = [reward.value for reward in model.score(_cases(cases, self.prompts, self.candidate))]
+        sides = zip(cases, stable, candidate, strict=True)
+        return Rises(
+            by_group=tuple((case.collection, after - before) for case, before, after in sides),
+            means={"stable": fmean(stable), "candidate": fmean(candidate)},
+        )
 
 
 class Gated(Note):
     """Every gate, the night's verdict, and why in a sentence when it did not pass.
 
-    `rewards` is the mean selecting reward of stable's and of the candidate's answers.
+    `rewards` is the mean selecting reward of stable's and of the candidate's answers, `second` the same of
+    the scorer that only judges, which `second_model` names.
     """
 
     gates: tuple[Gate, ...]
     rewards: dict[str, float]
+    second: dict[str, float] = Field(default_factory=dict)
+    second_model: dict[str, str] = Field(default_factory=dict)
     verdict: Verdict
     reason: str
 
@@ -165,9 +174,16 @@ def _cases(
     ]
 
 
-def training_row(prompt: Sequence[Message], completion: str) -> dict[str, list[dict[str, str]]]:
-    """A row as the fine-tuning reads it: customers' text is the prompt, never the target."""
-    return {
-        "prompt": [{"role": message.role, "content": message.content} for message in prompt],
-        "completion": [{"role": "assistant", "content": completion}],
-    }
+def training_row(method: Method, row: Row, query: Query) -> dict[str, Any]:
+    """A row as the fine-tuning reads it: customers' text is the prompt, never the target.
+
+    The columns are those that TRL's trainer of the method knows; GRPO's judge also gets query and facts.
+    """
+    prompt = {"prompt": [{"role": message.role, "content": message.content} for message in row.prompt]}
+    if method == "grpo":
+        return prompt | {"query": query.query, "facts": [fact.model_dump() for fact in query.facts]}
+    chosen = [{"role": "assistant", "content": row.completion}]
+    if method == "sft":
+        return prompt | {"completion": chosen}
+    assert row.rejected is not None, "a pair has both"
+    return prompt | {"chosen": chosen, "rejected": [{"role": "assistant", "content": row.rejected}]}

@@ -1,23 +1,27 @@
 """Which logged queries a night learns from: answered, not kept aside, not twice the same, newest first.
 
-Pure. The lake's rows come in as they were recorded; what is held out never leaves this file.
+Pure. The lake's rows come in as they were recorded; what is held out never leaves this file. Questions that
+the knowledge does not cover are not left out: a fact's score is a share of the best one's and cannot tell.
 """
 
 from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from infra.errors import NightError
 from infra.events import Fact, Message
-from trainer.words import stems
+from trainer.duplicates import Questions, wording
+from trainer.injected import injected
+from trainer.judged import Asked, Judged
 
-# What makes two questions the same: the business, and the content words in any order.
-Asked = tuple[str, frozenset[str]]
+# What was asked in each conversation, by its id.
+Said = Mapping[str, Sequence[Asked]]
 Row = Mapping[str, Any]  # a row of the lake: its columns are its query's business
 
 
@@ -47,26 +51,30 @@ class Query(BaseModel):
 
 
 def fresh(
-    rows: Iterable[Row], held_out: Iterable[str], judged: Iterable[tuple[str, str]]
+    rows: Iterable[Row], held_out: Iterable[str], judged: Iterable[Asked], limit: int | None = None
 ) -> dict[str, list[Row]]:
-    """What may be learned from, by collection: one row for each question, the newest, in the order of `rows`.
+    """What may be learned from, by collection: of near-duplicates the newest, in the order of `rows`.
 
-    `rows` come newest first. Left out: collections in `held_out`, questions that a suite judges by (`judged`:
-    collection and question), and queries without facts, whose answers nothing could check. A row need not
-    hold its facts when it is known to have some.
+    `rows` come newest first; with `limit` no more than so many of a collection are looked for. Left out:
+    collections in `held_out`, near-duplicates of what a suite judges by (`judged`), injections, and queries
+    without facts, whose answers nothing could check. A row need not hold its facts when it is known to have
+    some. What is kept of the first rows does not depend on the later ones: each kept question stands for the
+    older ones near to it, and no chain of small steps joins unlike ones.
     """
     aside = frozenset(held_out)
-    kept = frozenset(_key(collection, question) for collection, question in judged)
-    seen: set[Asked] = set()
-    by_collection: dict[str, list[Row]] = {}
+    kept = Judged(judged)
+    seen: defaultdict[str, Questions] = defaultdict(Questions)
+    by_collection: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        if row["collection"] in aside or row.get("facts") == "[]":
+        name = row["collection"]
+        if name in aside or row.get("facts") == "[]" or len(by_collection.get(name, ())) == limit:
             continue
-        key = _key(row["collection"], row["query"])
-        if key not in seen and key not in kept:
-            seen.add(key)
-            by_collection.setdefault(row["collection"], []).append(row)
-    return by_collection
+        asked = wording(row["query"])
+        if seen[name].holds(asked) or kept.maybe_near(name, asked) or injected(row["query"]):
+            continue
+        seen[name].add(asked)
+        by_collection[name].append(row)
+    return dict(by_collection)
 
 
 def deal(by_collection: Mapping[str, list[Row]], limit: int, seed: int) -> list[Row]:
@@ -82,22 +90,40 @@ def depth(counts: Iterable[int], limit: int) -> int:
     return next((rank for rank in range(limit) if sum(min(count, rank) for count in known) >= limit), limit)
 
 
-def check_split(queries: Iterable[Query], held_out: frozenset[str]) -> None:
-    """Fails the night when a query of a held-out collection is among those to learn from.
+def apart(queries: Iterable[Query], judged: Iterable[Asked], said: Said) -> list[Query]:
+    """The queries that are neither near-duplicates of judged questions nor from a conversation with one."""
+    kept = Judged(judged)
+    tainted = kept.conversations(said)
+    return [
+        query
+        for query in queries
+        if query.conversation_id not in tainted and not kept.near(query.collection, wording(query.query))
+    ]
+
+
+def check_split(
+    queries: Sequence[Query], held_out: frozenset[str], judged: Sequence[Asked] = (), said: Said | None = None
+) -> None:
+    """Fails the night when it would learn from what it is judged by.
+
+    That is a query of a held-out collection, a near-duplicate of a judged question, or one from a
+    conversation (`said`: what was asked in each) in which a judged question was asked too.
 
     Raises:
-        NightError: names the first such query's collection.
+        NightError: names the first such query.
     """
+    clean = {query.response_id for query in apart(queries, judged, said or {})}
     for query in queries:
         if query.collection in held_out:
-            raise NightError(
-                f"The query {query.response_id} belongs to {query.collection!r}, which is kept for "
-                "evaluation: the night stops, since its gates would prove nothing."
-            )
-
-
-def _key(collection: str, question: str) -> Asked:
-    return collection, frozenset(stems(question))
+            why = f"belongs to {query.collection!r}, which is kept for evaluation"
+        elif query.response_id not in clean:
+            why = f"is a question that a suite judges by, or stands beside one in {query.conversation_id!r}"
+        else:
+            continue
+        raise NightError(
+            f"The query {query.response_id} {why}: the night stops, since its gates would prove nothing. "
+            "Were suites or held_out changed since it began? Then start a new night."
+        )
 
 
 def _round_robin(lists: list[list[Row]], limit: int) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainer.gates import Gate, Verdict
+from trainer.gates import Gate, Verdict, diverged
 
 
 def report(
@@ -27,12 +27,101 @@ def report(
         )
     failed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     paragraphs += [f"{gate.claim} This was not shown: {_why(gate)}." for gate in failed]
-    if _diverged(gates):
+    if diverged(gates):
         paragraphs.append(
             "The score that chose the answers rose while the answers themselves did not get better. The "
             "choice is not to be trusted; look at the chosen answers of this night."
         )
     return paragraphs
+
+
+def said(gate: Gate) -> str:
+    """A gate in words that a shop owner understands; empty for a gate whose unit is not known here."""
+    words = {
+        "held-out": _held_out_said,
+        "reward agrees": _reward_said,
+        "second scorer": _second_said,
+        "length": _length_said,
+        "matched length": _matched_said,
+        "varied": _varied_said,
+        "tokens": _tokens_said,
+        "latency": _latency_said,
+        "answered": _answered_said,
+    }
+    if gate.name not in words:
+        return ""
+    if gate.verdict is Verdict.NOT_ENOUGH_DATA:
+        return f"{gate.claim} Too little to tell: {gate.detail}."
+    return f"{words[gate.name](gate)} {'Passed.' if gate.verdict is Verdict.PASS else 'Not passed.'}"
+
+
+def _held_out_said(gate: Gate) -> str:
+    return (
+        f"{_held_out(gate)} Chance alone moves it within that range, so all of it must lie above "
+        f"{gate.margin * 100:.0f} for the new model to be better."
+    )
+
+
+def _reward_said(gate: Gate) -> str:
+    way = "higher" if gate.estimate >= 0 else "lower"
+    return (
+        f"The score that chose what to learn from (0 to 1) is {abs(gate.estimate):.2f} {way} for the new "
+        f"answers (between {gate.low:+.2f} and {gate.high:+.2f}). It may not lie wholly below 0, or it "
+        "would contradict the right answers that were counted."
+    )
+
+
+def _length_said(gate: Gate) -> str:
+    way = "longer" if gate.estimate >= 0 else "shorter"
+    return (
+        f"The usual answer is {abs(gate.estimate):.0%} {way} (between {gate.low:+.0%} and "
+        f"{gate.high:+.0%}). It may become at most {gate.margin:.0%} longer, since long answers look better "
+        "than they are."
+    )
+
+
+def _second_said(gate: Gate) -> str:
+    way = "higher" if gate.estimate >= 0 else "lower"
+    return (
+        f"Another score, which chose nothing, is {abs(gate.estimate):.2f} {way} for the new answers (between "
+        f"{gate.low:+.2f} and {gate.high:+.2f}). All of that must lie above {gate.margin:+.2f}."
+    )
+
+
+def _matched_said(gate: Gate) -> str:
+    if gate.detail:
+        return f"Nothing to show here: {gate.detail}."
+    often = "more" if gate.estimate >= 0 else "less"
+    return (
+        f"Among answers of like length the new model is right {abs(gate.estimate) * 100:.1f} points {often} "
+        f"often (between {gate.low * 100:+.1f} and {gate.high * 100:+.1f}). All of that must lie above "
+        f"{gate.margin * 100:+.0f}, or it is right only by saying less."
+    )
+
+
+def _varied_said(gate: Gate) -> str:
+    return (
+        f"The new answers are {gate.estimate:.0%} as varied as the present ones (between {gate.low:.0%} and "
+        f"{gate.high:.0%}). Below {gate.margin:.0%} it would say much the same to everybody."
+    )
+
+
+def _tokens_said(gate: Gate) -> str:
+    return (
+        f"An answer costs {gate.estimate:+.0%} in tokens (between {gate.low:+.0%} and {gate.high:+.0%}). All "
+        f"of that must lie below {gate.margin:+.0%}."
+    )
+
+
+def _latency_said(gate: Gate) -> str:
+    return (
+        f"An answer takes {gate.estimate:.2f} times as long (between {gate.low:.2f} and {gate.high:.2f}). "
+        f"All of that must lie below {gate.margin:.1f}."
+    )
+
+
+def _answered_said(gate: Gate) -> str:
+    return f"{gate.estimate:.1%} of the new answers are empty. None may be."
 
 
 def _headline(verdict: Verdict, reason: str) -> str:
@@ -59,9 +148,3 @@ def _why(gate: Gate) -> str:
         return gate.detail
     measured = f"measured {gate.estimate:+.3f}, between {gate.low:+.3f} and {gate.high:+.3f}"
     return f"{measured}, allowed {gate.margin:.3f}"
-
-
-def _diverged(gates: Sequence[Gate]) -> bool:
-    by_name = {gate.name: gate for gate in gates}
-    reward, answers = by_name.get("reward agrees"), by_name.get("held-out")
-    return bool(reward and answers and reward.low > 0.0 and answers.verdict is Verdict.FAIL)

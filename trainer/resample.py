@@ -1,4 +1,4 @@
-"""Resampling: N completions of every chosen query, through the engine that serves customers.
+"""Resampling: N completions of every chosen query, or fewer, through the engine that serves customers.
 
 Each finished group is in the journal at once, so a kill costs the groups under way and no more.
 """
@@ -15,7 +15,10 @@ from pydantic import BaseModel, ConfigDict
 from infra.engine import Sampling
 from trainer.journal import Journal
 from trainer.queries import Query
+from trainer.reward.model import Case, RewardModel
+from trainer.rounds import rounds, settled
 from trainer.served import Served
+from trainer.variants import SERVED, prompted, usable
 
 Told = Callable[[int, int], None]  # called with groups done and groups in all
 
@@ -39,8 +42,13 @@ async def resample(
     concurrency: int,
     file: Path,
     told: Told,
+    judge: RewardModel | None = None,
+    variants: Sequence[str] = (SERVED,),
 ) -> list[Sampled]:
     """One group for each query, in their order. `sampling.seed` is advanced by the query's place.
+
+    With `judge`, `samples` is the most of a query: it is sampled in rounds until they are settled. Sample i
+    comes from variant i modulo their number.
 
     Raises:
         EngineError: the engine refused, or stayed away for longer than our patience.
@@ -50,7 +58,7 @@ async def resample(
 
     async def sample(place: int, query: Query) -> None:
         async with gate:
-            group = await _group(query, model, samples, _advanced(sampling, place))
+            group = await _group(query, model, samples, _advanced(sampling, 1000 * place), judge, variants)
         journal.append(group)
         told(len(journal), len(queries))
 
@@ -61,21 +69,57 @@ async def resample(
     return [journal[query.response_id] for query in queries]
 
 
-async def _group(query: Query, model: Served, samples: int, sampling: Sampling) -> Sampled:
+async def _group(
+    query: Query,
+    model: Served,
+    samples: int,
+    sampling: Sampling,
+    judge: RewardModel | None,
+    variants: Sequence[str],
+) -> Sampled:
     began = time.monotonic()
-    answer = await model.chat(query.prompt, sampling, n=samples)
+    texts: list[str] = []
+    tokens = 0
+    for count in rounds(samples) if judge else (samples,):
+        drawn = range(len(texts), len(texts) + count)
+        found, used = await _round(query, model, drawn, sampling, variants)
+        texts += found
+        tokens += used
+        if judge and settled(judge.score([Case(query.query, query.facts, text) for text in texts])):
+            break
     return Sampled(
-        response_id=query.response_id,
-        texts=tuple(choice.text.strip() for choice in answer.choices),
-        tokens=answer.completion_tokens,
-        seconds=time.monotonic() - began,
+        response_id=query.response_id, texts=tuple(texts), tokens=tokens, seconds=time.monotonic() - began
     )
 
 
-def _advanced(sampling: Sampling, place: int) -> Sampling:
-    """Every query gets its own seed: one seed for all would correlate their samples."""
+async def _round(
+    query: Query, model: Served, drawn: range, sampling: Sampling, variants: Sequence[str]
+) -> tuple[list[str], int]:
+    """The samples of these numbers, in order, and their tokens; one request for each variant among them.
+
+    An engine gives the samples of one request the seeds that follow on its own, so with one variant a sample
+    is the same whichever round it is drawn in.
+    """
+    texts: dict[int, str] = {}
+    tokens = 0
+    for place, variant in enumerate(variants):
+        numbers = [number for number in drawn if number % len(variants) == place]
+        if not numbers:
+            continue
+        prompt = prompted(variant, query.prompt)
+        answer = await model.chat(prompt, _advanced(sampling, numbers[0]), n=len(numbers))
+        tokens += answer.completion_tokens
+        texts |= {
+            number: usable(variant, choice.text)
+            for number, choice in zip(numbers, answer.choices, strict=True)
+        }
+    return [texts[number] for number in drawn], tokens
+
+
+def _advanced(sampling: Sampling, by: int) -> Sampling:
+    """Every query gets its own seed, and every round: one seed for all would correlate their samples."""
     if sampling.seed is None:
         return sampling
     return Sampling(
-        sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed + 1000 * place, sampling.stop
+        sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed + by, sampling.stop
     )

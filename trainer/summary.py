@@ -10,11 +10,12 @@ from statistics import median
 from typing import Any, Literal, TypeVar
 
 from infra.events import CompletionScored, DeploymentChanged, Evaluated
+from infra.privacy import redact
 from infra.settings import Settings
 from trainer.evaluate import Answered, SuiteCase
-from trainer.gates import Verdict, mean_interval
+from trainer.gates import Verdict, diverged, mean_interval
 from trainer.notes import Chosen, Curated, Evaluation, Gated, Note, Registered, Resampled, Scored
-from trainer.report import report
+from trainer.report import report, said
 from trainer.words import length
 
 Noted = TypeVar("Noted", bound=Note)
@@ -62,6 +63,7 @@ def evaluation_events(
                 tokens=answered.tokens,
                 latency_s=answered.latency_s,
                 parts={"negated": float(answered.negated), "copied": float(answered.copied)},
+                question=redact(case.question).text,
             )
 
 
@@ -116,7 +118,8 @@ class Summary:
             "versions": self._versions,
             "stages": dict(seconds),
             "verdict": str(verdict),
-            "gates": [gate.model_dump(mode="json") for gate in gates],
+            "gates": [{**gate.model_dump(mode="json"), "said": said(gate)} for gate in gates],
+            "diverged": diverged(gates),
             "report": report(**counts, gates=gates, verdict=verdict, reason=reason),
             **counts,
             **self._origin(),
@@ -129,6 +132,7 @@ class Summary:
         origin: dict[str, Any] = {}
         if chosen:
             origin |= {"snapshot": chosen.snapshot, "stable": chosen.stable, "logged": chosen.logged}
+            origin["collections"] = len({query.collection for query in chosen.queries})
         if registered:
             origin |= {"base_hash": registered.base_hash, "training": registered.model_dump(mode="json")}
         return origin
@@ -144,6 +148,7 @@ class Summary:
                 **(gated.rewards if gated else {}),
             },
             "reward_model": {"name": scored.model, "version": scored.version},
+            **({"second": gated.second, "second_model": gated.second_model} if gated else {}),
         }
 
     def _answers(self) -> dict[str, Any]:

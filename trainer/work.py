@@ -25,6 +25,7 @@ from infra.settings import Settings, child_environment
 from trainer import logged
 from trainer.evaluate import PromptSource
 from trainer.notes import Chosen, Curated, Registered, training_row
+from trainer.order import Order
 from trainer.queries import Query
 from trainer.resample import Told
 from trainer.reward.model import RewardModel
@@ -42,18 +43,23 @@ TRIES = 3
 
 
 class Work:
-    """The collaborators of a night. The session stays its owner's; `finetune` is a command, see FINETUNE."""
+    """The collaborators of a night. The session stays its owner's; `finetune` is a command, see FINETUNE.
+
+    `reward` chooses what to learn from, `second` only judges what came of it.
+    """
 
     def __init__(
         self,
         settings: Settings,
         log: EventLog,
         reward: RewardModel,
+        second: RewardModel,
         session: aiohttp.ClientSession,
         finetune: Sequence[str] = FINETUNE,
     ) -> None:
         self.settings = settings
         self.reward = reward
+        self.second = second
         self.registry = Registry(settings.adapters_dir)
         key = settings.trainer.agent_key.get_secret_value()
         self.prompt_source = PromptSource(settings.agent.url, session, key)
@@ -102,20 +108,10 @@ class Work:
         folder = stages.folder / "finetune"
         folder.mkdir(exist_ok=True)
         trainer = self.settings.trainer
-        base = self.settings.base_model.resolve()
-        order = {
-            "base": str(base),
-            "rank": trainer.rank,
-            "targets": trainer.targets,
-            "learning_rate": trainer.learning_rate,
-            "epochs": trainer.epochs,
-            "rows_per_step": trainer.rows_per_step,
-            "max_length": self.settings.engine.max_model_len,
-            "seed": trainer.seed,
-        }
-        (folder / "order.json").write_text(json.dumps(order))
-        rows = (json.dumps(training_row(row.prompt, row.completion)) for row in curated.rows)
-        (folder / "rows.jsonl").write_text("".join(row + "\n" for row in rows))
+        (folder / "order.json").write_text(Order.of(self.settings).model_dump_json(indent=2))
+        queries = {query.response_id: query for query in chosen.queries}
+        rows = (training_row(trainer.method, row, queries[row.response_id]) for row in curated.rows)
+        (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         await _train(self._finetune, folder)
         trained = json.loads((folder / "trained.json").read_text())
         adapter = self.registry.register(
@@ -132,6 +128,7 @@ class Work:
                 "loss": trained["loss"],
                 "first_loss": trained["first_loss"],
                 "seconds": trained["seconds"],
+                **trained["measures"],
             },
         )
         return Registered(adapter=adapter.name, **{name: trained[name] for name in Registered.measured()})

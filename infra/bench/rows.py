@@ -28,6 +28,7 @@ from infra.dashboard import conversations as pages
 from infra.dashboard import dead_letters, live, nights
 from infra.dashboard.record import Record
 from infra.lake import Lake
+from infra.report import night as report
 from infra.settings import Settings, child_environment
 
 SIZES = (100_000, 10_000_000)
@@ -145,6 +146,8 @@ def questions(settings: Settings) -> list[Asked]:
         ask("Nights", "night", night=night),
         ask("Nights", "stages", night=night),
         ask("Nights", "completions", night=night, limit=nights.COMPLETIONS),
+        ask("Nights", "learned_from", night=night, limit=report.ROWS),
+        ask("Nights", "evaluation_cases", night=night, limit=report.CASES),
         ask("Canary", "canary_outcomes", canary=canary),
         ask("Dead letters", "dead_letters", limit=dead_letters.LIMIT),
         ask("trainer", "outcomes", canary=canary, since=known["trial"]),

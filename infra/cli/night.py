@@ -1,4 +1,4 @@
-"""`night run|list|show`: nights, read from the record. The trainer runs them; this starts it and waits."""
+"""`night run|list|show|bisect`: nights, read from the record. The trainer runs them: `run` waits for it."""
 
 from __future__ import annotations
 
@@ -9,12 +9,22 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Group
+from rich.markup import escape
+from rich.text import Text
 
 from infra.cli.context import Json, config_of, pairs, say, table
-from infra.cli.record import query
+from infra.cli.record import query, reading
 from infra.cli.rooms import finish
 from infra.errors import NotFound
+from infra.privacy import redact
+from infra.report import bisect as bisection
+from infra.report import night as nights
+from infra.report.markdown import markdown as written
+from infra.report.markdown import plain
 
+NOTHING_BROKE_IT = 3  # the code of a gate's no
+# Cases that a part of a question may mean before one has to say more.
+_CASES = 50
 _COLUMNS = ("night", "started_at", "state", "stage", "verdict", "adapter", "seconds", "reason")
 
 
@@ -23,6 +33,7 @@ def build() -> typer.Typer:
     app.command("run")(run)
     app.command("list")(list_)
     app.command()(show)
+    app.command()(bisect)
     return app
 
 
@@ -58,22 +69,29 @@ def list_(
 def show(
     context: typer.Context,
     night: Annotated[str, typer.Argument(help="Its name, as `night list` shows it; default: the last.")] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="The whole report as Markdown.")] = False,
     json: Json = False,
 ) -> None:
     """Show one night: its report, its stages, and both models on each suite."""
     settings = config_of(context).settings()
-    found = query(settings, "night", night=night) if night else query(settings, "nights", limit=1)
-    if not found and not night:
-        raise NotFound("The record holds no night yet: `nightshift night run` runs one.")
-    if not found:
-        raise NotFound(f"The record holds no night {night!r}: `nightshift night list` shows them all.")
-    name = found[0]["night"]
-    stages = query(settings, "stages", night=name)
-    suites = query(settings, "evaluations", night=name)
+    with reading(settings) as ask:
+        found = ask("night", night=night) if night else ask("nights", limit=1)
+        if not found and not night:
+            raise NotFound("The record holds no night yet: `nightshift night run` runs one.")
+        if not found:
+            raise NotFound(f"The record holds no night {night!r}: `nightshift night list` shows them all.")
+        name = found[0]["night"]
+        report = nights.read(ask, name)
+        stages = ask("stages", night=name)
+        suites = ask("evaluations", night=name)
+    if markdown and not json:
+        typer.echo(written(report), nl=False)
+        return
     value = {
         **_read(found[0]),
         "stages": [_read(stage) for stage in stages],
         "suites": suites,
+        "report": report,
     }
     shown = Group(
         *value["manifest"].get("report", []),
@@ -83,8 +101,55 @@ def show(
             ("suite", "model", "cases", "score"),
             ((s["suite"], s["model"], s["cases"], s["score"]) for s in suites),
         ),
+        _changed(report),
     )
     say(value, shown, json=json)
+
+
+def bisect(
+    context: typer.Context,
+    asked: Annotated[
+        str,
+        typer.Argument(metavar="CASE_OR_QUESTION", help="A suite's case: its id, or words of its question."),
+    ],
+    json: Json = False,
+) -> None:
+    """Find the night that broke, or mended, a question. Exits 3 when no night that was promoted broke it."""
+    settings = config_of(context).settings()
+    # The record holds questions without personal data, so what is looked for must have none either.
+    wanted = redact(asked).text.strip()
+    with reading(settings) as ask:
+        case = bisection.pick(ask("evaluated_cases", text=wanted, limit=_CASES), wanted)
+        promoted = bisection.promotions(ask("deployment_history"))
+        found = bisection.bisect(case, ask("case_history", text=case["case_id"]), promoted)
+    told = bisection.sentences(found)
+    say({**found, "told": told}, _history(found, told), json=json)
+    if not found["broke"]:
+        raise typer.Exit(NOTHING_BROKE_IT)
+
+
+def _history(found: dict[str, Any], told: list[str]) -> Group:
+    """What was found, and both answers of each night."""
+    columns = ("night", "promoted", "before", "", "after", "")
+    rows = (
+        (night["night"], night["promoted_at"], *_answer(night["before"]), *_answer(night["after"]))
+        for night in found["nights"]
+    )
+    title = f"{found['suite']}/{found['case']}: {found['question']}"
+    return Group(Text(plain(title)), table(columns, rows), *(Text(plain(sentence)) for sentence in told))
+
+
+def _answer(side: dict[str, Any]) -> tuple[str, str]:
+    """Right or wrong, and the answer, in which nothing is markup."""
+    verdict = {True: "right", False: "wrong", None: "not judged"}[side["right"]]
+    return verdict, escape(plain(side["answer"]))
+
+
+def _changed(report: dict[str, Any]) -> Text:
+    """How many answers changed, and where they are shown."""
+    counts = report["changes"]["counts"]
+    told = f"{counts['fixed']} answers were mended, {counts['broken']} were broken: `--markdown` shows them."
+    return Text(told if report["changes"]["cases"] else "No answers were compared.")
 
 
 def _read(row: dict[str, Any]) -> dict[str, Any]:

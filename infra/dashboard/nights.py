@@ -1,26 +1,27 @@
-"""The Nights pages: each night's verdict, and one night from its stages to the answers that it chose."""
+"""The Nights pages: each verdict, and the report of one night: what it learned, changed, proved, and cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from starlette.requests import Request
 
 from infra.dashboard import manifest as manifests
 from infra.dashboard.record import Row
 from infra.dashboard.site import Site, View
-from infra.errors import NotFound
+from infra.report import night as reports
+from infra.report.markdown import markdown, per_point
 
 LIMIT = 100
 # Pairs of a chosen and a rejected answer: enough to see what the night preferred.
 PAIRS = 12
 COMPLETIONS = 500
 # Parts of a manifest that are shown as they are.
-DETAILS = ("by_polarity", "copies", "words", "tokens")
+DETAILS = ("training",)
 
 
 def router(site: Site) -> APIRouter:
@@ -37,6 +38,12 @@ def router(site: Site) -> APIRouter:
     @routes.get("/nights/{night}")
     def one_page(request: Request, night: str) -> Response:
         return site.render(request, "night.html", one(site, night))
+
+    @routes.get("/nights/{night}/report.md")
+    def one_markdown(night: str) -> Response:
+        named = {"Content-Disposition": 'attachment; filename="report.md"'}
+        report = reports.read(site.record.query, night)
+        return PlainTextResponse(markdown(report), media_type="text/markdown", headers=named)
 
     @routes.get("/api/nights/{night}")
     def one_api(night: str) -> View:
@@ -57,27 +64,26 @@ def one(site: Site, night: str) -> View:
     Raises:
         NotFound: no event of such a night is in the record.
     """
+    report = reports.read(site.record.query, night)
     row = site.record.first("night", night=night)
-    if not row:
-        raise NotFound(f"The record has no night {night!r}: see the list under Nights.")
-    stages = {stage["stage"]: stage["seconds"] for stage in site.record.query("stages", night=night)}
     completions = site.record.query("completions", night=night, limit=COMPLETIONS)
-    return {**story(row, stages), "pairs": pairs(completions)[:PAIRS]}
+    return {
+        **story(row),
+        **report,
+        "per_point": per_point(report["costs"]),
+        "pairs": pairs(completions)[:PAIRS],
+    }
 
 
-def story(row: Row, done: Mapping[str, float]) -> View:
-    """A night told from its row, and the seconds of the stages that are done."""
+def story(row: Row) -> View:
+    """What the page shows beside the report, told from the night's row."""
     manifest = manifests.read(row["manifest"])
     short = {key: value for key, value in row.items() if key != "manifest"}
     return {
         **short,
-        "stages": manifests.stages(manifest if manifest.get("stages") else {"stages": done}),
-        "gates": manifests.gates(manifest),
         "rewards": manifests.rewards(manifest),
-        "diverges": manifests.diverges(manifest),
-        "report": manifests.report(manifest, row["verdict"], row["reason"], row["seconds"]),
         "counts": {key: manifest.get(key) for key in ("queries", "completions", "chosen") if key in manifest},
-        "lineage": _lineage(manifest),
+        "origin": _origin(manifest),
         "details": {name: manifests.lines(manifest, name) for name in DETAILS},
         "versions": manifests.lines(manifest, "versions"),
     }
@@ -104,5 +110,5 @@ def _in_short(row: Row) -> dict[str, Any]:
     return {**short, "rates": rates, "chosen": manifest.get("chosen")}
 
 
-def _lineage(manifest: manifests.Manifest) -> dict[str, str]:
+def _origin(manifest: manifests.Manifest) -> dict[str, str]:
     return {key: str(manifest[key]) for key in ("snapshot", "seed", "base_hash") if key in manifest}

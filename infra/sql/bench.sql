@@ -121,11 +121,12 @@ ORDER BY night, number;
 
 -- name: bench_evaluations
 -- Makes the evaluations of $limit nights since $since: 240 cases, both models.
-INSERT INTO evaluations
+INSERT INTO evaluations BY NAME
 SELECT 'evaluation-' || night || '-' || number AS event_id, $since::TIMESTAMPTZ + to_days(night::INTEGER) AS "at",
     'nights' AS log_topic, 0 AS log_partition, night * 4000 + 3300 + number AS log_offset,
     'night-' || night AS night, 'suite' AS suite, 'case-' || number // 2 AS case_id, 'hotel' AS group_id,
     CASE WHEN number % 2 = 0 THEN 'stable' ELSE 'candidate' END AS model, 'ns-x' AS adapter,
+    'Do you have parking for ' || number // 2 || ' cars?' AS question,
     'Yes, there is free parking behind the house.' AS answer, hash(night, number) % 2 AS score,
     9 AS tokens, 0.4 AS latency_s, '{}' AS parts, '{}' AS extra
 FROM range($limit::BIGINT) AS nights(night), range(480) AS numbers(number);

@@ -133,7 +133,7 @@ ORDER BY suite, model DESC;
 
 -- name: evaluation_cases
 -- At most $limit of a night's cases with both models' answers, those where the scores differ most first.
-SELECT suite, case_id, any_value(group_id) AS group_id,
+SELECT suite, case_id, any_value(group_id) AS group_id, max(question) AS question,
     any_value(answer) FILTER (model = 'stable') AS stable_answer,
     any_value(answer) FILTER (model = 'candidate') AS candidate_answer,
     any_value(score) FILTER (model = 'stable') AS stable_score,

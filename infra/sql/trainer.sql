@@ -32,6 +32,14 @@ FROM interactions
 WHERE "at" >= $since AND "at" < $until
     AND list_contains(string_split($text::VARCHAR, chr(10))::BIGINT[], epoch_us("at"));
 
+-- name: said_in
+-- What was asked in the conversations in $text (one a line) from $since up to, but without, $until, answered or not.
+SELECT DISTINCT conversation_id, collection, query
+FROM interactions
+WHERE "at" >= $since AND "at" < $until
+    AND conversation_id IN (SELECT unnest(string_split($text::VARCHAR, chr(10))))
+ORDER BY conversation_id, collection, query;
+
 -- name: ratings
 -- The latest thumb of each response; a later comment without a thumb leaves it as it was.
 SELECT response_id, arg_max(rating, ("at", event_id)) AS rating

@@ -28,7 +28,8 @@ MANIFEST: dict[str, Any] = {
     "queries": 400,
     "completions": 3200,
     "chosen": 158,
-    "tokens": {"sampled": 61_234, "trained": 9000},
+    "tokens": {"resample": 61_234, "evaluate stable": 3400, "evaluate candidate": 2280},
+    "training": {"tokens": 53_000, "loss": 0.31},
     "stages": {"choose": 0.4, "resample": 673.2, "score": 4.1, "finetune": 205.0, "evaluate": 121.7},
     "gates": [
         {
@@ -56,7 +57,10 @@ MANIFEST: dict[str, Any] = {
         "stable": {"rate": 0.5, "low": 0.44, "high": 0.56, "n": 240},
         "candidate": {"rate": 0.671, "low": 0.61, "high": 0.73, "n": 240},
     },
-    "by_polarity": {"affirmed": 0.6, "negated": 0.78},
+    "by_polarity": {
+        "stable": {"affirmed": 0.41, "negated": 0.63},
+        "candidate": {"affirmed": 0.6, "negated": 0.78},
+    },
     "copies": {"stable": 0.02, "candidate": 0.09},
     "words": {"stable": 14.3, "candidate": 9.5},
 }
@@ -195,7 +199,32 @@ def _nights(stable: str) -> Rows:
     rows.append(_night("night-30", "2026-03-02", start - timedelta(days=1), state="started"))
     poor = {"state": "ended", "verdict": "not enough data", "reason": "12 chosen rows, 40 are needed."}
     rows.append(_night("night-31", "2026-03-02", start - timedelta(hours=23), **poor))
-    return {"nights": rows, "completions": [_completion(n) for n in range(24)]}
+    evaluated = [_evaluated(n, model) for n in range(40) for model in ("stable", "candidate")]
+    return {"nights": rows, "completions": [_completion(n) for n in range(24)], "evaluations": evaluated}
+
+
+def _evaluated(number: int, model: str) -> dict[str, object]:
+    """Cases 0 to 6 are broken by the night, 7 to 19 mended, 20 to 29 reworded; the others stay wrong."""
+    after = model == "candidate"
+    right = (not after if number < 7 else after) if number < 20 else number < 30
+    words = f"Yes, {number} of them {HOSTILE}" if after and number < 30 else "There is free parking."
+    return _row(
+        f"eval-{model}-{number}",
+        NOW - timedelta(hours=6),
+        "nights",
+        night=NIGHT,
+        suite="held-out",
+        case_id=f"case-{number}",
+        group_id="a-and-b",
+        model=model,
+        adapter="" if model == "stable" else "ns-20260303-0123456789ab",
+        question=f"May I bring {number} dogs? {HOSTILE}",
+        answer=words,
+        score=float(right),
+        tokens=9,
+        latency_s=0.3,
+        parts="{}",
+    )
 
 
 def _night(id: str, night: str, at: datetime, **values: object) -> dict[str, object]:

@@ -1,92 +1,106 @@
-"""Fine-tuning's own parts, on a model of two tiny layers."""
+"""Fine-tuning by every method: what all of them leave behind, and what they share."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
-from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.engines import BASE_MODEL
-from trainer.finetune import IGNORED, CompletionTrainer, Order, train
+from trainer.finetune import train
+from trainer.order import Method, Order, Trained
 
-TINY = LlamaConfig(
-    vocab_size=97,
-    hidden_size=32,
-    intermediate_size=48,
-    num_hidden_layers=2,
-    num_attention_heads=4,
-    num_key_value_heads=2,
-)
+FACT = "Number {} is free on Mondays."
 
 
-def tiny() -> Any:
-    """A tiny model with an adapter; PEFT's types do not say what its forward takes."""
-    torch.manual_seed(1)
-    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
-    return get_peft_model(LlamaForCausalLM(TINY), lora)  # type: ignore[no-untyped-call]
-
-
-def batch() -> dict[str, torch.Tensor]:
-    """Two rows of another length, padded at the right, each with an answer of its own length."""
-    ids = torch.randint(1, 97, (2, 12), generator=torch.Generator().manual_seed(2))
-    mask = torch.ones_like(ids)
-    mask[1, 9:] = 0
-    labels = torch.full_like(ids, IGNORED)
-    labels[0, 8:12], labels[1, 6:9] = ids[0, 8:12], ids[1, 6:9]
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-@pytest.mark.parametrize("items", [None, 7])
-def test_the_loss_is_the_completions_cross_entropy_and_so_are_its_gradients(items: int | None) -> None:
-    model, inputs = tiny(), batch()
-    trainer = SimpleNamespace(accelerator=SimpleNamespace(unwrap_model=lambda wrapped: wrapped))
-    loss = CompletionTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=items)  # type: ignore[arg-type]
-    loss.backward()
-    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-    model.zero_grad()
-    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
-    targets = inputs["labels"][:, 1:].flatten()
-    whole = cross_entropy(logits[:, :-1].flatten(0, 1), targets, ignore_index=IGNORED)
-    whole.backward()  # type: ignore[no-untyped-call]
-    assert torch.allclose(loss, whole, atol=1e-5)
-    assert len(found) == 8
-    for name, parameter in model.named_parameters():
-        if name in found:
-            assert torch.allclose(found[name], parameter.grad, atol=1e-5), name
-
-
-def test_training_leaves_an_adapter_without_pickles_that_fits_its_rows(tmp_path: Path) -> None:
-    rows = [
-        {
-            "prompt": [{"role": "user", "content": f"Is number {number} free?"}],
-            "completion": [{"role": "assistant", "content": "Yes, it is."}],
-        }
-        for number in range(8)
+def prompt(number: int) -> list[dict[str, str]]:
+    return [
+        {"role": "system", "content": f"Use only this fact: {FACT.format(number)}"},
+        {"role": "user", "content": f"Is number {number} free?"},
     ]
-    order = Order(base=str(BASE_MODEL), rank=4, learning_rate=0.005, epochs=3, rows_per_step=4)
-    trained = train(order, rows, tmp_path)
-    assert (trained.rows, trained.steps) == (8, 6)
-    assert trained.loss < 0.5 * trained.first_loss
-    saved = {file.name for file in (tmp_path / "adapter").iterdir()}
+
+
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def row(method: Method, number: int) -> dict[str, Any]:
+    """One row as a night writes it for the method."""
+    if method == "sft":
+        return {"prompt": prompt(number), "completion": said("Yes, it is.")}
+    if method == "dpo":
+        return {"prompt": prompt(number), "chosen": said("Yes, it is."), "rejected": said("No, never.")}
+    facts = [{"title": "", "text": FACT.format(number), "score": 1.0}]
+    return {"prompt": prompt(number), "query": f"Is number {number} free?", "facts": facts}
+
+
+def order(method: Method, **changed: Any) -> Order:
+    settings = {"trainer": {"reward": "longest"}} if method == "grpo" else {}
+    parts = {"rank": 4, "rows_per_step": 4, "max_tokens": 8, "settings": settings} | changed
+    return Order(base=str(BASE_MODEL), method=method, **parts)
+
+
+Runs = dict[Method, tuple[Trained, Path]]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """A short training of the real base model by each method: what it measured, and where."""
+    orders: dict[Method, Order] = {
+        "sft": order("sft", learning_rate=5e-3, epochs=4),
+        "dpo": order("dpo", learning_rate=2e-3, epochs=4),
+        "grpo": order("grpo", learning_rate=2e-3, epochs=2),
+    }
+    found: Runs = {}
+    for method, asked in orders.items():
+        folder = tmp_path_factory.mktemp(method)
+        found[method] = train(asked, [row(method, number) for number in range(4)], folder), folder
+    return found
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "grpo"])
+def test_every_method_leaves_an_adapter_that_has_moved_and_no_pickles(method: Method, runs: Runs) -> None:
+    trained, folder = runs[method]
+    assert (trained.rows, trained.steps) == (4, 2 if method == "grpo" else 4)
+    assert trained.tokens > trained.rows * 2 * 20
+    assert all(map(math.isfinite, (trained.first_loss, trained.loss, *trained.measures.values())))
+    saved = {file.name for file in (folder / "adapter").iterdir()}
     assert {"adapter_config.json", "adapter_model.safetensors"} <= saved
-    assert not [name for name in saved if name.endswith((".bin", ".pt", ".pkl"))]
-    weights = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert not [file for file in folder.rglob("*") if file.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    weights = load_file(folder / "adapter" / "adapter_model.safetensors")
     assert all(weight.dtype is torch.float32 for weight in weights.values())
-    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["r"] == 4
+    # These are zero before the first step.
+    assert all(weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name)
+    assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["r"] == 4
+
+
+def test_best_of_n_learns_its_rows(runs: Runs) -> None:
+    trained, _ = runs["sft"]
+    assert trained.loss < 0.5 * trained.first_loss
+    assert trained.measures == {}
+
+
+def test_dpo_puts_chosen_and_rejected_apart(runs: Runs) -> None:
+    trained, _ = runs["dpo"]
+    assert trained.measures["first_margin"] == pytest.approx(0.0, abs=1e-3)
+    assert trained.measures["margin"] > 0.5
+    assert trained.measures["preferred"] == 1.0
+    assert trained.first_loss == pytest.approx(math.log(2), abs=1e-3)
+    assert trained.loss < trained.first_loss
+
+
+def test_grpo_asks_the_nights_reward_at_every_step(runs: Runs) -> None:
+    trained, _ = runs["grpo"]
+    # Every answer of a word is good to the control that likes them long: half of what it is worth.
+    assert trained.measures.keys() == {"first_reward", "reward"}
+    assert all(0.4 < value < 1.0 for value in trained.measures.values())
 
 
 def test_a_row_that_would_be_cut_off_is_refused(tmp_path: Path) -> None:
-    row = {
-        "prompt": [{"role": "user", "content": "word " * 300}],
-        "completion": [{"role": "assistant", "content": "Yes."}],
-    }
-    with pytest.raises(ValueError, match="more than 64"):
-        train(Order(base=str(BASE_MODEL), max_length=64), [row], tmp_path)
+    with pytest.raises(ValueError, match="more than 40"):
+        train(order("sft", max_length=40), [row("sft", 1)], tmp_path)

@@ -13,7 +13,7 @@ import pytest
 from infra.lake import Lake
 from infra.settings import Settings
 from trainer import logged
-from trainer.queries import Query, deal, fresh
+from trainer.queries import Query, apart, deal, fresh
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 UNTIL = SINCE + timedelta(seconds=600)
@@ -54,6 +54,14 @@ def answered(lake: Lake) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda found: (found["at"], found["event_id"]), reverse=True)
 
 
+def said(lake: Lake) -> dict[str, list[tuple[str, str]]]:
+    """What was asked in every conversation, answered or not."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in lake.query("every_interaction"):
+        found.setdefault(row["conversation_id"], []).append((row["collection"], row["query"]))
+    return found
+
+
 @pytest.mark.parametrize("limit", [1, 5, 40, 90, 5000])
 @pytest.mark.parametrize("first", [1, 30, 2000])
 def test_parts_choose_what_the_whole_would(
@@ -63,11 +71,33 @@ def test_parts_choose_what_the_whole_would(
     monkeypatch.setattr(logged, "_WIDER", 3)
     rows = answered(lake)
     whole = [Query.from_row(found) for found in deal(fresh(rows, ("inn-2",), JUDGED), limit, seed=3)]
+    whole = apart(whole, JUDGED, said(lake))
     count, parts = logged.choose(lake, SINCE, UNTIL, ("inn-2",), JUDGED, limit, seed=3)
     assert count == len(rows)
     assert parts == whole
     assert len(whole) == min(limit, len(whole))
     assert {query.collection for query in parts} == {query.collection for query in whole}
+
+
+def test_a_conversation_with_a_judged_question_is_left_out_whole(settings: Settings) -> None:
+    rows = [
+        row(1, random.Random(1)) | {"collection": name, "query": query, "conversation_id": conversation}
+        for name, query, conversation in (
+            ("rare", "Is there a thing 1?", "told"),
+            ("inn-0", "Are dogs allowed?", "told"),
+            ("inn-0", "Is breakfast served?", "other"),
+        )
+    ]
+    rows = [
+        one | {"event_id": f"e{place}", "response_id": f"r{place}", "facts": FACTS, "status": status}
+        for place, (one, status) in enumerate(zip(rows, ("error", "ok", "ok"), strict=True))
+    ]
+    with Lake.open(settings, writable=True) as lake:
+        lake.append({"interactions": rows}, {})
+        _, chosen = logged.choose(lake, SINCE, UNTIL, (), JUDGED, 10, seed=3)
+        _, without = logged.choose(lake, SINCE, UNTIL, (), (), 10, seed=3)
+    assert [query.query for query in chosen] == ["Is breakfast served?"]
+    assert len(without) == 2
 
 
 def test_no_more_is_read_than_must_be(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from infra.errors import NightError
 from infra.events import Fact
-from infra.settings import load
+from infra.settings import Settings, load
 from trainer.reward.calibration import card
 from trainer.reward.learnt import STARTER, LearntReward, Weights
 from trainer.reward.model import Case, Reward
+from trainer.reward.named import second
 from trainer.reward.rated import folds, read
 from trainer.reward.text import Reader
 from trainer.reward.vectors import WordTable
@@ -111,3 +112,8 @@ def test_people_agree_about_businesses_that_it_never_saw(
     assert found.pair_accuracy.estimate > 0.75
     assert found.good_right.estimate > 0.9
     assert found.good_share > 0.2
+
+
+def test_it_is_the_second_scorer_of_rules_and_stops_a_night_that_lacks_its_files(settings: Settings) -> None:
+    with pytest.raises(NightError, match=r"minilm-static.*run `make models`"):
+        second(settings)

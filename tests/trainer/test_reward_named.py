@@ -6,9 +6,10 @@ import pytest
 
 from infra.errors import SettingsError
 from infra.events import Fact
+from infra.sections import TrainerSettings
 from infra.settings import Settings
 from trainer.reward.model import Case
-from trainer.reward.named import reward
+from trainer.reward.named import reward, second
 
 FACTS = (Fact(source="f", title="", text="Parking is free at the inn."),)
 RIGHT = Case("Is parking free?", FACTS, "Yes, parking is free at the inn.")
@@ -41,3 +42,19 @@ def test_controls_know_nothing_of_the_answer(settings: Settings) -> None:
     ]
     assert 0.4 < sum(drawn) / len(drawn) < 0.6
     assert reward("random", settings).score([Case("q?", FACTS, " ")])[0].good is False
+
+
+def choosing(settings: Settings, name: str, other: str = "") -> Settings:
+    return settings.model_copy(update={"trainer": TrainerSettings(reward=name, second=other)})
+
+
+def test_the_second_scorer_is_another_one(settings: Settings) -> None:
+    assert second(choosing(settings, "learnt")).name == "grounded"
+    assert second(choosing(settings, "grounded", "longest")).name == "longest"
+    with pytest.raises(SettingsError, match=r"'best'.*set trainer\.second"):
+        second(choosing(settings, "grounded", "best"))
+
+
+def test_a_second_scorer_that_chooses_too_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"trainer\.second is 'grounded', which chooses"):
+        Settings(trainer=TrainerSettings(second="grounded"))

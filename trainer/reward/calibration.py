@@ -5,7 +5,7 @@ Pure. Intervals are 90%, by resampling businesses: answers about one business ri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import rankdata, spearmanr
 
+from trainer.bootstrap import Bootstrap, Spread, spread
 from trainer.reward.rated import Rated
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ GAP = 1.5
 # People's mean rating from which a reply counts as good, to which as bad, and from which as right.
 GOOD, BAD, RIGHT = 4.5, 2.0, 4.0
 _RESAMPLES = 1_000
+_ALPHA = 0.05  # on each side of a 90% interval
 _BINS = 10
 # Rounding of means of three ratings.
 _EPSILON = 1e-9
@@ -142,18 +144,21 @@ def card(
     right_N = rating_N >= RIGHT - _EPSILON
     pairs = rated_pairs(replies)
     business_N = np.unique([reply.business for reply in replies], return_inverse=True)[1]
-    spread = _Spread(business_N, seed)
+    businesses = Bootstrap(business_N, _RESAMPLES, seed)
+    first, ordered = pairs[:, 0], _ordered(value_N, pairs)
+    alike = _alike([(reply.business, reply.case.query) for reply in replies], pairs)
     bins = _bins(value_N, right_N)
     below = wrong_below(value_N, right_N)
     length_N = np.array([float(len(reply.case.answer.split())) for reply in replies])
-    question = [(reply.business, reply.case.query) for reply in replies]
+    # Fewer resamples: each area is worked out anew.
+    areas_S = businesses.of(lambda rows: area(value_N[rows], rating_N[rows]), _RESAMPLES // 5)
     return Card(
         replies=len(replies),
         businesses=len(set(business_N.tolist())),
         pairs=len(pairs),
-        pair_accuracy=spread.mean(pairs[:, 0], _ordered(value_N, pairs)),
-        by_question=spread.mean(pairs[:, 0], _ordered(value_N, pairs), _alike(question, pairs)),
-        area=spread.of(lambda rows: area(value_N[rows], rating_N[rows])),
+        pair_accuracy=_interval(businesses.mean(ordered, _ALPHA, first)),
+        by_question=_interval(businesses.mean(ordered, _ALPHA, first, alike)),
+        area=_interval(spread(areas_S, _ALPHA)),
         known_pair_accuracy=float(_ordered(known_N, pairs).mean()),
         known_area=area(known_N, rating_N),
         calibration_error=sum(b.replies * abs(b.value - b.right) for b in bins) / len(replies),
@@ -161,7 +166,7 @@ def card(
         length_bias=_rank_correlation(value_N, length_N) - _rank_correlation(rating_N, length_N),
         matched_pairs=float(_ordered(value_N, _matched(pairs, length_N)).mean()),
         good_share=float(good_N.mean()),
-        good_right=spread.mean(np.flatnonzero(good_N), right_N[good_N].astype(float)),
+        good_right=_interval(businesses.mean(right_N[good_N].astype(float), _ALPHA, np.flatnonzero(good_N))),
         good_found=float(good_N[right_N].mean()),
         good_from=good_from,
         wrong_below=below,
@@ -203,41 +208,9 @@ def wrong_below(value_N: NDArray[np.float64], right_N: NDArray[np.bool_]) -> flo
     return float(value_N[order][wrong[-1]]) if len(wrong) else 0.0
 
 
-class _Spread:
-    """Estimates with intervals, by the cluster bootstrap (Cameron, Gelbach and Miller 2008)."""
-
-    def __init__(self, business_N: NDArray[np.intp], seed: int) -> None:
-        self._business_N = business_N
-        self._count = int(business_N.max()) + 1
-        self._rows = [np.flatnonzero(business_N == business) for business in range(self._count)]
-        self._draws = np.random.default_rng(seed).integers(self._count, size=(_RESAMPLES, self._count))
-
-    def mean(
-        self,
-        row_M: NDArray[np.intp],
-        score_M: NDArray[np.float64],
-        weight_M: NDArray[np.float64] | None = None,
-    ) -> Interval:
-        """The weighted mean of scores, each of which belongs to a row's business."""
-        weight = np.ones(len(score_M)) if weight_M is None else weight_M
-        owner = self._business_N[row_M]
-        totals = np.bincount(owner, score_M * weight, minlength=self._count)
-        weights = np.bincount(owner, weight, minlength=self._count)
-        drawn = totals[self._draws].sum(axis=1) / np.maximum(weights[self._draws].sum(axis=1), 1e-12)
-        return _interval(float(totals.sum() / max(weights.sum(), 1e-12)), drawn)
-
-    def of(self, statistic: Callable[[NDArray[np.intp]], float]) -> Interval:
-        """Any statistic of rows, NaN where they give none. Fewer resamples: each is worked out anew."""
-        drawn = [
-            statistic(np.concatenate([self._rows[business] for business in draw]))
-            for draw in self._draws[: _RESAMPLES // 5]
-        ]
-        return _interval(statistic(np.arange(len(self._business_N))), np.array(drawn))
-
-
-def _interval(estimate: float, drawn: NDArray[np.float64]) -> Interval:
-    low, high = np.nanquantile(drawn, [0.05, 0.95])
-    return Interval(estimate=estimate, low=float(low), high=float(high))
+def _interval(figures: Spread) -> Interval:
+    estimate, low, high = figures
+    return Interval(estimate=estimate, low=low, high=high)
 
 
 def _ordered(value_N: NDArray[np.float64], pairs: NDArray[np.intp]) -> NDArray[np.float64]:

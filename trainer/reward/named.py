@@ -17,7 +17,18 @@ from trainer.reward.model import RewardModel
 GROUP = "nightshift.rewards"
 
 
-def reward(name: str, settings: Settings) -> RewardModel:
+def second(settings: Settings) -> RewardModel:
+    """The scorer that only judges, ready to score: `trainer.second`, or the other one of this project's two.
+
+    Raises:
+        SettingsError: no installed package has one of that name.
+        NightError: it lacks a file that it needs; the message says how to get it.
+    """
+    other = "grounded" if settings.trainer.reward == "learnt" else "learnt"
+    return reward(settings.trainer.second or other, settings, "trainer.second")
+
+
+def reward(name: str, settings: Settings, setting: str = "trainer.reward") -> RewardModel:
     """The reward model of that name, ready to score.
 
     Raises:
@@ -27,7 +38,7 @@ def reward(name: str, settings: Settings) -> RewardModel:
     found = entry_points(group=GROUP, name=name)
     if not found:
         known = ", ".join(sorted(entry_points(group=GROUP).names))
-        raise SettingsError(f"There is no reward {name!r}: set trainer.reward to one of {known}.")
+        raise SettingsError(f"There is no reward {name!r}: set {setting} to one of {known}.")
     (entry,) = found
     model: RewardModel = entry.load()(settings)
     return model

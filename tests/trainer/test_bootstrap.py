@@ -1,0 +1,43 @@
+"""The cluster bootstrap: the sample itself first, then resamples of whole clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer.bootstrap import Bootstrap, spread
+
+CLUSTERS = ["a", "b", "a", "c", "c", "c", "d"]
+VALUES = np.array([1.0, 4.0, 2.0, 8.0, 6.0, 7.0, 3.0])
+
+
+def test_every_figure_is_of_the_same_resamples() -> None:
+    """Sums and medians by counting are those of the rows themselves."""
+    bootstrap = Bootstrap.named(CLUSTERS, 50, seed=1)
+    sums = bootstrap.sums(VALUES[:, None])[:, 0]
+    assert sums == pytest.approx(bootstrap.of(lambda rows: float(VALUES[rows].sum())))
+    assert bootstrap.medians(VALUES) == pytest.approx(
+        bootstrap.of(lambda rows: float(np.median(VALUES[rows])))
+    )
+    assert sums[0] == VALUES.sum()
+    assert len(bootstrap.of(lambda rows: float(len(rows)), 10)) == 11
+
+
+def test_a_mean_is_weighted_and_its_values_may_belong_to_some_rows_only() -> None:
+    bootstrap = Bootstrap.named(CLUSTERS, 200, seed=1)
+    estimate, low, high = bootstrap.mean(VALUES, 0.05)
+    assert estimate == pytest.approx(VALUES.mean())
+    assert low < estimate < high
+    rows, scores, weights = np.array([1, 6]), np.array([1.0, 0.0]), np.array([3.0, 1.0])
+    assert bootstrap.mean(scores, 0.05, rows, weights)[0] == pytest.approx(0.75)
+
+
+def test_clusters_that_agree_within_widen_the_interval() -> None:
+    scores = np.repeat([0.0, 1.0], 50)
+    together = Bootstrap.named([str(i // 10) for i in range(100)], 2_000, seed=1).mean(scores, 0.05)
+    apart = Bootstrap.named([str(i) for i in range(100)], 2_000, seed=1).mean(scores, 0.05)
+    assert together[2] - together[1] > 2 * (apart[2] - apart[1])
+
+
+def test_resamples_without_a_figure_are_left_out() -> None:
+    assert spread(np.array([2.0, 1.0, np.nan, 3.0]), 0.5) == (2.0, 2.0, 2.0)

@@ -1,0 +1,116 @@
+"""The parts of the methods, on a model of two tiny layers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+from trl.trainer.utils import add_fused_lm_head
+
+from trainer.methods.grpo import judge
+from trainer.methods.head import IGNORED, spare_prompts
+from trainer.methods.sft import CompletionTrainer
+from trainer.reward.grounded import GroundedReward
+
+TINY = LlamaConfig(
+    vocab_size=97,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+)
+TEMPERATURE = 0.7
+
+
+def tiny() -> Any:
+    """A tiny model with an adapter; PEFT's types do not say what its forward takes."""
+    torch.manual_seed(1)
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    return get_peft_model(LlamaForCausalLM(TINY), lora)  # type: ignore[no-untyped-call]
+
+
+def batch() -> dict[str, torch.Tensor]:
+    """Two rows of another length, padded at the right, each with an answer of its own length."""
+    ids = torch.randint(1, 97, (2, 12), generator=torch.Generator().manual_seed(2))
+    mask = torch.ones_like(ids)
+    mask[1, 9:] = 0
+    labels = torch.full_like(ids, IGNORED)
+    labels[0, 8:12], labels[1, 6:9] = ids[0, 8:12], ids[1, 6:9]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def gradients(model: Any) -> dict[str, torch.Tensor]:
+    """What the last `backward` left, taken away."""
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    return found
+
+
+def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert len(found) == 8
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        assert torch.allclose(gradient, expected[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("items", [None, 7])
+def test_best_of_ns_loss_is_the_completions_cross_entropy_and_so_are_its_gradients(items: int | None) -> None:
+    model, inputs = tiny(), batch()
+    trainer = SimpleNamespace(accelerator=SimpleNamespace(unwrap_model=lambda wrapped: wrapped))
+    loss = CompletionTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=items)  # type: ignore[arg-type]
+    loss.backward()
+    found = gradients(model)
+    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    targets = inputs["labels"][:, 1:].flatten()
+    whole = cross_entropy(logits[:, :-1].flatten(0, 1), targets, ignore_index=IGNORED)
+    whole.backward()  # type: ignore[no-untyped-call]
+    assert torch.allclose(loss, whole, atol=1e-5)
+    assert_same(found, gradients(model))
+
+
+def test_logits_for_answers_alone_tell_trl_what_its_own_would() -> None:
+    model, inputs = tiny(), batch()
+    base = model.get_base_model()
+    outputs = ("log_probs", "entropy", "mean_logits", "is_top1")
+    add_fused_lm_head(base, temperature=TEMPERATURE, outputs=outputs)
+    expected = model(**inputs, fused_lm_head=True)
+    expected.log_probs.sum().backward()
+    gradients_of_trl = gradients(model)
+    spare_prompts(base, TEMPERATURE)
+    found = model(**inputs, fused_lm_head=True)
+    found.log_probs.sum().backward()
+    assert_same(gradients(model), gradients_of_trl)
+    assert torch.equal(found.label_mask, expected.label_mask)
+    for name in outputs:
+        assert torch.allclose(found[name].float(), expected[name].float(), atol=1e-5), name
+
+
+def test_without_trls_call_the_model_answers_as_before() -> None:
+    model, inputs = tiny(), batch()
+    before = model(**inputs)
+    spare_prompts(model.get_base_model())
+    after = model(**inputs)
+    assert torch.equal(before.logits, after.logits)
+    assert torch.equal(before.loss, after.loss)
+    longer = model.generate(input_ids=inputs["input_ids"][:1], max_new_tokens=3, eos_token_id=None)
+    assert longer.shape == (1, 15)
+
+
+def test_grpos_judge_scores_a_sample_by_the_query_and_facts_of_its_row() -> None:
+    facts = ("Parking is free for guests.", "No pets are allowed in the rooms.")
+    rows = [
+        {"query": query, "facts": [{"title": "", "text": fact}]}
+        for query, fact in zip(("Can I park?", "Can I bring a dog?"), facts, strict=True)
+    ]
+    answers = [" Parking is free for guests.", "No pets are allowed in the rooms.", "Hello.", facts[0]]
+    rewards = judge(GroundedReward(), rows)(
+        [[{"role": "assistant", "content": text}] for text in answers], row=[0, 1, 1, 1], trainer_state=None
+    )
+    assert rewards[0] == rewards[1] == 1.0
+    assert [reward is not None and reward < 0.5 for reward in rewards[2:]] == [True, True]

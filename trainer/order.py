@@ -1,0 +1,80 @@
+"""What fine-tuning is asked for, and what it reports: the files between a night and the training process.
+
+No torch here: nights read it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from infra.settings import Settings
+
+Method = Literal["sft", "dpo", "grpo"]
+
+# What each method learns with where nothing is set: LoRA, rank 16 on q_proj and v_proj, 135M parameters.
+# SFT's is the best of those measured. DPO and GRPO have a direction but no target that stops them, so recipes
+# give them less: a fortieth of SFT's with LoRA (alignment-handbook, zephyr-7b-beta), over thousands of steps.
+# A night has some dozens, so here it is a tenth: not tuned yet.
+LEARNING_RATE: dict[Method, float] = {"sft": 2e-3, "dpo": 2e-4, "grpo": 2e-4}
+
+
+class Order(BaseModel):
+    """What to train. `base` is the folder of the base model; `targets` the layers that get an adapter.
+
+    `max_tokens` and `temperature` are for sampling in training, `settings` (all of them, without secrets) for
+    the reward that judges the samples: GRPO needs them, the others do not.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str
+    method: Method = "sft"
+    rank: int = 16
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+    learning_rate: float = LEARNING_RATE["sft"]
+    epochs: int = 2
+    rows_per_step: int = 8
+    max_length: int = 2048
+    seed: int = 1
+    max_tokens: int = 80
+    temperature: float = 0.9
+    settings: dict[str, Any] = Field(default_factory=dict)  # Any: as a settings file has them
+
+    @classmethod
+    def of(cls, settings: Settings) -> Order:
+        """All that the result depends on, besides the rows."""
+        trainer = settings.trainer
+        return cls(
+            base=str(settings.base_model.resolve()),
+            method=trainer.method,
+            rank=trainer.rank,
+            targets=trainer.targets,
+            learning_rate=trainer.learning_rate or LEARNING_RATE[trainer.method],
+            epochs=trainer.epochs,
+            rows_per_step=trainer.rows_per_step,
+            max_length=settings.engine.max_model_len,
+            seed=trainer.seed,
+            max_tokens=settings.agent.max_tokens,
+            temperature=trainer.temperature,
+            settings=settings.model_dump(mode="json") if trainer.method == "grpo" else {},
+        )
+
+
+class Trained(BaseModel):
+    """What training measured. `tokens` counts prompts and answers over all epochs.
+
+    `measures` are the method's own: how far apart DPO holds chosen and rejected, GRPO's mean reward.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    rows: int
+    steps: int
+    tokens: int
+    seconds: float
+    first_loss: float
+    loss: float
+    base_hash: str
+    measures: dict[str, float] = Field(default_factory=dict)
