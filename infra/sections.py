@@ -146,8 +146,8 @@ class TrainerSettings(Section):
     # Logged queries resampled in a night, and completions for each.
     queries: Annotated[int, Field(ge=1)] = 400
     samples: Annotated[int, Field(ge=2, le=64)] = 8
-    # Randomness of resampling. Below about 0.7 the samples are too alike to choose from.
-    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.9
+    # Randomness of resampling. At 0.9 fewer samples are right than at 0.7, and as many questions get a right one.
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.7
     # Completion groups under way at the engine at one time.
     concurrency: Annotated[int, Field(ge=1)] = 16
     # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), or an
@@ -160,6 +160,8 @@ class TrainerSettings(Section):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     epochs: Annotated[int, Field(ge=1)] = 2
     rows_per_step: Annotated[int, Field(ge=1)] = 8
+    # Rows that earlier nights of the window chose and that are learned from again, newest first; 0 for none.
+    replay: Annotated[int, Field(ge=0)] = 1000
     # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
     # them when it starts, so restart it after a change.
     targets: tuple[str, ...] = ("q_proj", "v_proj")

@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from infra.events import Message
 from trainer.queries import Query
 from trainer.reward.model import Reward
+from trainer.words import copied
+
+
+# By how much a word-for-word copy of a fact must lead over an answer in other words, both being good.
+COPY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +41,20 @@ class Row:
 def best(group: Group) -> int | None:
     """Index of the best good completion: highest reward, then shorter, then earlier; None if none is good.
 
+    One that is a fact word for word must lead by COPY: rewards of grounded answers like nothing better than
+    a copy, and night after night of copies would unlearn the service's own voice.
+
     Best-of-N as in Test-time Adaptive Optimization (Databricks, 2025), with a floor under "best".
     """
     good = [index for index, reward in enumerate(group.rewards) if reward.good]
     if not good:
         return None
-    return max(good, key=lambda i: (group.rewards[i].value, -len(group.texts[i]), -i))
+    facts = [fact.text for fact in group.query.facts]
+
+    def worth(index: int) -> float:
+        return group.rewards[index].value - (COPY if copied(group.texts[index], facts) else 0.0)
+
+    return max(good, key=lambda i: (worth(i), -len(group.texts[i]), -i))
 
 
 def curate(groups: Sequence[Group]) -> list[Row]:

@@ -22,7 +22,7 @@ from trainer.journal import Journal
 from trainer.patience import patiently
 from trainer.resample import Told
 from trainer.served import Served
-from trainer.words import covered, length, negated
+from trainer.words import copied, covered, length, negated
 
 Role = Literal["stable", "candidate"]
 
@@ -176,5 +176,5 @@ def _judged(case: SuiteCase, prompted: Prompted, text: str, tokens: int, latency
         latency_s=latency_s,
         passed=passes(text, case.reference),
         negated=negated(case.reference),
-        copied=any(text.strip(" .") == fact.text.strip(" .") for fact in prompted.facts),
+        copied=copied(text, (fact.text for fact in prompted.facts)),
     )

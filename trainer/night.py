@@ -27,6 +27,7 @@ from trainer.notes import (
     Resampled,
     Scored,
 )
+from trainer.replay import replay
 from trainer.resample import resample
 from trainer.stages import Stages
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
@@ -48,9 +49,11 @@ async def run(work: Work, stages: Stages) -> NightResult:
         await stages.once("resample", Resampled, partial(_resample, work, stages, chosen))
     )
     scored = summary.note(await stages.once("score", Scored, partial(_score, work, chosen, resampled)))
-    curated = summary.note(await stages.once("curate", Curated, partial(_curate, chosen, resampled, scored)))
+    curated = summary.note(
+        await stages.once("curate", Curated, partial(_curate, work, chosen, resampled, scored))
+    )
     stages.tell("completions", completion_events(stages.night, chosen, resampled, scored, curated))
-    if len(curated.rows) < work.settings.trainer.min_rows:
+    if len(curated.every) < work.settings.trainer.min_rows:
         return _end(
             stages,
             summary,
@@ -80,8 +83,7 @@ async def run(work: Work, stages: Stages) -> NightResult:
 async def _choose(work: Work) -> Chosen:
     """Which logged queries to learn from, at a snapshot of the record that the manifest names."""
     judged = [(case.collection, case.question) for case in evaluate.read_suites(work.suites)]
-    snapshot, logged, queries = work.chosen_queries(judged)
-    return Chosen(snapshot=snapshot, stable=work.deployment().stable, logged=logged, queries=tuple(queries))
+    return work.choose(judged)
 
 
 async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:
@@ -104,11 +106,12 @@ async def _score(work: Work, chosen: Chosen, resampled: Resampled) -> Scored:
     return Scored.of(work.reward, chosen.queries, resampled.groups)
 
 
-async def _curate(chosen: Chosen, resampled: Resampled, scored: Scored) -> Curated:
-    """The best completion of each group that has a clearly good one."""
+async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scored) -> Curated:
+    """The best completion of each group that has a clearly good one, and what earlier nights chose."""
     parts = zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True)
     return Curated(
-        rows=tuple(curate([Group(query, group.texts, rewards) for query, group, rewards in parts]))
+        rows=tuple(curate([Group(query, group.texts, rewards) for query, group, rewards in parts])),
+        replayed=tuple(replay(chosen.remembered, work.reward)),
     )
 
 
@@ -179,8 +182,8 @@ async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gat
 
 def _too_few(curated: Curated, chosen: Chosen, needed: int) -> str:
     return (
-        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from; "
-        f"{needed} are needed."
+        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from, "
+        f"and {len(curated.replayed)} of earlier nights; {needed} are needed."
     )
 
 

@@ -11,6 +11,7 @@ from trainer.curate import Row
 from trainer.evaluate import Answered, Prompted, SuiteCase
 from trainer.gates import Gate, Pair, Verdict
 from trainer.queries import Query
+from trainer.replay import Remembered
 from trainer.resample import Sampled
 from trainer.reward.model import Case, Reward, RewardModel
 
@@ -20,12 +21,16 @@ class Note(BaseModel):
 
 
 class Chosen(Note):
-    """The queries, the lake snapshot they were read at, and what served when the night began."""
+    """The queries, the lake snapshot they were read at, and what served when the night began.
+
+    `remembered` is what earlier nights chose: their queries are not among `queries`.
+    """
 
     snapshot: int
     stable: str
     logged: int
     queries: tuple[Query, ...]
+    remembered: tuple[Remembered, ...] = ()
 
 
 class Resampled(Note):
@@ -68,12 +73,17 @@ class Scored(Note):
 
 
 class Curated(Note):
-    """The rows to train on."""
+    """The rows to train on: those that the night chose, and those of earlier nights."""
 
     rows: tuple[Row, ...]
+    replayed: tuple[Row, ...] = ()
+
+    @property
+    def every(self) -> tuple[Row, ...]:
+        return self.rows + self.replayed
 
     def mean(self) -> float:
-        """Mean reward of the chosen completions."""
+        """Mean reward of the completions that the night chose."""
         return sum(row.reward for row in self.rows) / len(self.rows) if self.rows else 0.0
 
 

@@ -109,6 +109,7 @@ class Summary:
             "queries": len(chosen.queries) if chosen else 0,
             "completions": resampled.completions if resampled else 0,
             "chosen": len(curated.rows) if curated else 0,
+            "replayed": len(curated.replayed) if curated else 0,
         }
         return {
             "seed": trainer.seed,

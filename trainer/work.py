@@ -25,7 +25,7 @@ from infra.settings import Settings, child_environment
 from trainer import logged
 from trainer.evaluate import PromptSource
 from trainer.notes import Chosen, Curated, Registered, training_row
-from trainer.queries import Query
+from trainer.replay import recall
 from trainer.resample import Told
 from trainer.reward.model import RewardModel
 from trainer.served import Served
@@ -68,10 +68,12 @@ class Work:
         """Folder of the suites; one that does not exist holds no cases."""
         return Path(self.settings.trainer.suites or self.settings.data / "suites")
 
-    def chosen_queries(self, judged: Sequence[tuple[str, str]]) -> tuple[int, int, list[Query]]:
-        """The lake's snapshot number, how many queries the window holds as of it, and those to learn from.
+    def choose(self, judged: Sequence[tuple[str, str]]) -> Chosen:
+        """The queries to learn from, as of the lake's present snapshot, and what earlier nights chose.
 
-        `judged` are the collections and questions that suites judge by: never among them.
+        `judged` are the collections and questions that suites judge by: never among them. What has been
+        learned from is replayed and not sampled again, so a night spends its samples on what is new or was
+        too hard before.
         """
         with Lake.open(self.settings) as lake:
             snapshot = lake.snapshot()
@@ -79,10 +81,18 @@ class Work:
         trainer = self.settings.trainer
         since = now - timedelta(hours=trainer.window_h)
         with Lake.open(self.settings, snapshot=snapshot) as lake:
+            known = recall(lake, since, now, trainer.held_out, judged, trainer.replay)
+            aside = [*judged, *((one.query.collection, one.query.query) for one in known)]
             count, queries = logged.choose(
-                lake, since, now, trainer.held_out, judged, trainer.queries, trainer.seed
+                lake, since, now, trainer.held_out, aside, trainer.queries, trainer.seed
             )
-        return snapshot, count, queries
+        return Chosen(
+            snapshot=snapshot,
+            stable=self.deployment().stable,
+            logged=count,
+            queries=tuple(queries),
+            remembered=tuple(known),
+        )
 
     def deployment(self) -> Deployment:
         """Which adapters serve now."""
@@ -114,7 +124,7 @@ class Work:
             "seed": trainer.seed,
         }
         (folder / "order.json").write_text(json.dumps(order))
-        rows = (json.dumps(training_row(row.prompt, row.completion)) for row in curated.rows)
+        rows = (json.dumps(training_row(row.prompt, row.completion)) for row in curated.every)
         (folder / "rows.jsonl").write_text("".join(row + "\n" for row in rows))
         await _train(self._finetune, folder)
         trained = json.loads((folder / "trained.json").read_text())
