@@ -146,7 +146,7 @@ class TrainerSettings(Section):
     # Logged queries resampled in a night, and completions for each.
     queries: Annotated[int, Field(ge=1)] = 400
     samples: Annotated[int, Field(ge=2, le=64)] = 8
-    # Randomness of resampling. At 0.9 fewer samples are right than at 0.7, and as many questions get a right one.
+    # Randomness of resampling. At 0.9 fewer samples are right than at 0.7, for no more questions.
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.7
     # Completion groups under way at the engine at one time.
     concurrency: Annotated[int, Field(ge=1)] = 16

@@ -13,7 +13,6 @@ from trainer.queries import Query
 from trainer.reward.model import Reward
 from trainer.words import copied
 
-
 # By how much a word-for-word copy of a fact must lead over an answer in other words, both being good.
 COPY = 0.2
 
