@@ -135,6 +135,15 @@ class CollectorSettings(Section):
     port: Port = 8082
 
 
+class JudgeSettings(Section):
+    # For the reward `judge`: an OpenAI-compatible endpoint ("https://host/v1") and a model there. Empty: the
+    # engine and its base model.
+    url: str = ""
+    model: str = ""
+    # Its API key, best set by NIGHTSHIFT_TRAINER__JUDGE__KEY.
+    key: SecretStr = SecretStr("")
+
+
 class TrainerSettings(Section):
     # When nights are due, as a cron line in the time zone below.
     schedule: str = "0 2 * * *"
@@ -150,9 +159,10 @@ class TrainerSettings(Section):
     temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.7
     # Completion groups under way at the engine at one time.
     concurrency: Annotated[int, Field(ge=1)] = 16
-    # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), or an
-    # installed package's own, by its entry point in the group nightshift.rewards.
+    # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), judge
+    # (a language model), or an installed package's own, by its entry point in the group nightshift.rewards.
     reward: str = "grounded"
+    judge: JudgeSettings = JudgeSettings()
     # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
     min_rows: Annotated[int, Field(ge=1)] = 40
     # LoRA: rank, learning rate, passes over the chosen rows, rows in a step.
