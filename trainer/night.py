@@ -154,7 +154,7 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) 
     trainer = work.settings.trainer
     pairs = evaluation.pairs(cases)
     rewarded = list(evaluation.rewards(cases, work.reward))
-    rises = [(case.collection, after - before) for case, before, after in rewarded]
+    rises = [(case.group, after - before) for case, before, after in rewarded]
     rewards = {
         "stable": fmean(before for _, before, _ in rewarded),
         "candidate": fmean(after for _, _, after in rewarded),

@@ -116,7 +116,7 @@ class Evaluation(Note):
         return [
             Pair(
                 case=case.id,
-                group=case.collection,
+                group=case.group,
                 stable=float(stable.passed),
                 candidate=float(candidate.passed),
                 stable_answer=stable.answer,

@@ -54,7 +54,7 @@ def evaluation_events(
                 night=night,
                 suite=case.suite,
                 case=case.id,
-                group=case.collection,
+                group=case.group,
                 model=model,
                 adapter=adapter,
                 answer=answered.answer,
@@ -166,7 +166,7 @@ class Summary:
         trainer = self._settings.trainer
         groups: dict[str, list[float]] = {}
         for prompted, answered in zip(evaluation.prompts, side, strict=True):
-            groups.setdefault(prompted.collection, []).append(float(answered.passed))
+            groups.setdefault(prompted.group, []).append(float(answered.passed))
         rate, low, high = mean_interval(groups, trainer.alpha, trainer.seed)
         return {"rate": rate, "low": low, "high": high, "n": len(side)}
 
