@@ -12,6 +12,9 @@ from infra.errors import NightshiftError
 
 # Long enough to smooth a burst, short enough that a client's retry is the better choice.
 WAIT_S = 2.0
+# Requests that may wait, for each that is answered. With the default of 64: all that come within a second at
+# 300 a second, so that a pause of the machine (a disk, another program's start) refuses nobody.
+WAITING = 4
 RETRY_AFTER_S = 1
 
 
@@ -41,7 +44,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 class Gate:
-    """Lets `most` requests in at one time; as many again may wait, for WAIT_S at most."""
+    """Lets `most` requests in at one time; WAITING times as many may wait, for WAIT_S at most."""
 
     def __init__(self, most: int, wait_s: float = WAIT_S) -> None:
         self._free = asyncio.Semaphore(most)
@@ -59,7 +62,7 @@ class Gate:
             self._free.release()
 
     async def _enter(self) -> None:
-        if self._free.locked() and self._waiting >= self._most:
+        if self._free.locked() and self._waiting >= WAITING * self._most:
             raise self._busy()
         self._waiting += 1
         try:

@@ -24,6 +24,7 @@ from collector.metrics import Metrics
 from collector.replay import replay
 from collector.retry import retry
 from collector.upkeep import Daily, keep_up
+from infra.courtesy import COLLECTING, give_way
 from infra.errors import LakeError, NightshiftError
 from infra.eventlog import open_log
 from infra.lake import Lake
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments:
             return do(" ".join(arguments), load())
+        give_way(COLLECTING)
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())

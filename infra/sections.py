@@ -135,6 +135,15 @@ class CollectorSettings(Section):
     port: Port = 8082
 
 
+class JudgeSettings(Section):
+    # For the reward `judge`: an OpenAI-compatible endpoint ("https://host/v1") and a model there. Empty: the
+    # engine and its base model.
+    url: str = ""
+    model: str = ""
+    # Its API key, best set by NIGHTSHIFT_TRAINER__JUDGE__KEY.
+    key: SecretStr = SecretStr("")
+
+
 class TrainerSettings(Section):
     # When nights are due, as a cron line in the time zone below.
     schedule: str = "0 2 * * *"
@@ -153,16 +162,17 @@ class TrainerSettings(Section):
     # The prompts that completions are sampled from, in turn: served (as customers got it), quoted (the model
     # quotes the fact before it answers), first (the first fact alone). Training rows keep the served one.
     variants: Annotated[tuple[Literal["served", "quoted", "first"], ...], Field(min_length=1)] = ("served",)
-    # Randomness of resampling. Below about 0.7 the samples are too alike to choose from.
-    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.9
+    # Randomness of resampling. At 0.9 fewer samples are right than at 0.7, for no more questions.
+    temperature: Annotated[float, Field(gt=0.0, le=2.0)] = 0.7
     # Completion groups under way at the engine at one time.
     concurrency: Annotated[int, Field(ge=1)] = 16
-    # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), or an
-    # installed package's own, by its entry point in the group nightshift.rewards.
+    # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), judge
+    # (a language model), or an installed package's own, by its entry point in the group nightshift.rewards.
     reward: str = "grounded"
     # Which other one rates stable and candidate for a gate, having chosen nothing. Empty: learnt, or grounded
     # where learnt chooses.
     second: str = ""
+    judge: JudgeSettings = JudgeSettings()
     # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
     min_rows: Annotated[int, Field(ge=1)] = 40
     # How the adapter learns. sft: imitate the best of each group; dpo: prefer it to the group's worst; grpo:
@@ -173,6 +183,8 @@ class TrainerSettings(Section):
     learning_rate: Annotated[float, Field(ge=0)] = 0.0
     epochs: Annotated[int, Field(ge=1)] = 2
     rows_per_step: Annotated[int, Field(ge=1)] = 8
+    # Rows that earlier nights of the window chose and that sft learns from again, newest first; 0 for none.
+    replay: Annotated[int, Field(ge=0)] = 1000
     # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
     # them when it starts, so restart it after a change.
     targets: tuple[str, ...] = ("q_proj", "v_proj")

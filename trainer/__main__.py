@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
+from infra.courtesy import LEARNING, give_way
 from infra.errors import EngineError, LakeError, NightError, NightshiftError, SlotTaken
 from infra.eventlog import open_log
 from infra.eventlog.base import EventLog
@@ -45,6 +46,7 @@ def main(arguments: list[str]) -> int:
     night.add_argument("--slot", default="", help="the slot it belongs to; default: this minute")
     chosen = parser.parse_args(arguments)
     configure("trainer")
+    give_way(LEARNING)
     try:
         settings = load()
         return _night(settings, chosen.slot) if chosen.command == "night" else _serve(settings)

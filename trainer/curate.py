@@ -12,6 +12,10 @@ from infra.events import Message
 from trainer.order import Method
 from trainer.queries import Query
 from trainer.reward.model import Reward
+from trainer.words import copied
+
+# By how much a word-for-word copy of a fact must lead over an answer in other words, both being good.
+COPY = 0.2
 
 # A rejected completion is worth less than the chosen one by this much. Of rated replies (DSTC9, dev) that
 # the grounded reward puts so far apart, people liked the rejected one better in 9% (11% without a margin),
@@ -44,12 +48,20 @@ class Row:
 def best(group: Group) -> int | None:
     """Index of the best good completion: highest reward, then shorter, then earlier; None if none is good.
 
+    One that is a fact word for word must lead by COPY: rewards of grounded answers like nothing better than
+    a copy, and night after night of copies would unlearn the service's own voice.
+
     Best-of-N as in Test-time Adaptive Optimization (Databricks, 2025), with a floor under "best".
     """
     good = [index for index, reward in enumerate(group.rewards) if reward.good]
     if not good:
         return None
-    return max(good, key=lambda i: (group.rewards[i].value, -len(group.texts[i]), -i))
+    facts = [fact.text for fact in group.query.facts]
+
+    def worth(index: int) -> float:
+        return group.rewards[index].value - (COPY if copied(group.texts[index], facts) else 0.0)
+
+    return max(good, key=lambda i: (worth(i), -len(group.texts[i]), -i))
 
 
 def worst(group: Group, chosen: int) -> int | None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +23,19 @@ from trainer.journal import Journal
 from trainer.patience import patiently
 from trainer.resample import Told
 from trainer.served import Served
-from trainer.words import covered, length, negated
+from trainer.words import copied, covered, length, negated
+
+_TOKEN = re.compile(r"[$€£]?\d+(?:[.,:]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)?")
 
 Role = Literal["stable", "candidate"]
 
 
 class SuiteCase(BaseModel):
-    """One question with the fact that answers it. `suite` is the file's name."""
+    """One question with the fact that answers it. `suite` is the file's name.
+
+    Where the answer is an exact fact (a price, a name), `accepted` has its spellings, and one of them must be
+    said. Cases of one `cluster` rise and fall together; by default those of one collection do.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,15 +44,25 @@ class SuiteCase(BaseModel):
     collection: str
     question: str
     reference: str
+    accepted: tuple[str, ...] = ()
+    cluster: str = ""
+
+    def passed(self, answer: str) -> bool:
+        """Whether the answer says an accepted spelling, or states the reference where there is none."""
+        return spells(answer, self.accepted) if self.accepted else states(answer, self.reference)
+
+    @property
+    def group(self) -> str:
+        return self.cluster or self.collection
 
 
 class Prompted(BaseModel):
-    """The prompt that a live request would send for a case, and the facts in it."""
+    """The prompt that a live request would send for a case, and the facts in it. `group` is the case's."""
 
     model_config = ConfigDict(frozen=True)
 
     case: str
-    collection: str
+    group: str
     messages: tuple[Message, ...]
     facts: tuple[Fact, ...]
 
@@ -82,16 +99,30 @@ def read_suites(folder: Path) -> list[SuiteCase]:
     return cases
 
 
-def passes(answer: str, reference: str) -> bool:
-    """Whether an answer states the reference: half of its content stems, the same polarity, and no ramble.
+# An answer of more words rambles, unless what it states takes half as many itself.
+LONGEST = 45
 
-    At most 45 words or twice the reference's length, whichever is more.
-    """
+
+def states(answer: str, reference: str) -> bool:
+    """Whether an answer states the reference: half of its content stems, the same polarity, and no ramble."""
     return (
         covered(reference, by=answer) >= 0.5
         and negated(answer) == negated(reference)
-        and length(answer) <= max(45, 2 * length(reference))
+        and length(answer) <= max(LONGEST, 2 * length(reference))
     )
+
+
+def spells(answer: str, accepted: Iterable[str]) -> bool:
+    """Whether an answer that does not ramble says one of these as whole words, whatever their case."""
+    said = f" {_plain(answer)} "
+    return length(answer) <= LONGEST and any(
+        f" {spelling} " in said for spelling in map(_plain, accepted) if spelling
+    )
+
+
+def _plain(text: str) -> str:
+    """Words and numbers with what belongs to them ($1.5M, 15%), without other marks."""
+    return " ".join(_TOKEN.findall(text.lower().replace("\u2019", "'")))
 
 
 class PromptSource:
@@ -119,9 +150,7 @@ class PromptSource:
                     )
         except (aiohttp.ClientError, TimeoutError) as err:
             raise EngineUnavailable(f"The agent at {self._url} cannot be reached ({err}).") from err
-        return Prompted(
-            case=case.id, collection=case.collection, messages=data["messages"], facts=data["facts"]
-        )
+        return Prompted(case=case.id, group=case.group, messages=data["messages"], facts=data["facts"])
 
 
 async def prompts(cases: Sequence[SuiteCase], source: PromptSource, concurrency: int) -> tuple[Prompted, ...]:
@@ -174,7 +203,7 @@ def _judged(case: SuiteCase, prompted: Prompted, text: str, tokens: int, latency
         answer=text,
         tokens=tokens,
         latency_s=latency_s,
-        passed=passes(text, case.reference),
+        passed=case.passed(text),
         negated=negated(case.reference),
-        copied=any(text.strip(" .") == fact.text.strip(" .") for fact in prompted.facts),
+        copied=copied(text, (fact.text for fact in prompted.facts)),
     )

@@ -30,12 +30,13 @@ def choose(
     judged: Sequence[Asked],
     limit: int,
     seed: int,
+    learned: Sequence[Asked] = (),
 ) -> tuple[int, list[Query]]:
     """How many answered queries the window holds, and at most `limit` of them to learn from.
 
     They are spread evenly over collections, in an order that `seed` alone decides; `queries.fresh` says what
-    is left out. Those that stand in a conversation with a judged question fall out at last, and no others
-    take their places.
+    is left out, what has been `learned` already among it. Those that stand in a conversation with a judged
+    question fall out at last, and no others take their places.
 
     Raises:
         LakeError: the record cannot be read.
@@ -52,7 +53,7 @@ def choose(
         names = "\n".join(sorted(wanted))
         part = lake.query("logged_part", since=begin, until=end, text=names)
         rows += [{**row, "part": (number, begin, end)} for row in part]
-        known = fresh(rows, aside, judged, limit)
+        known = fresh(rows, aside, judged, limit, learned)
         enough = depth(map(len, known.values()), limit)
         wanted = {name for name in wanted if len(known.get(name, ())) < enough}
         if not wanted:

@@ -28,6 +28,7 @@ from trainer.notes import (
     Scored,
 )
 from trainer.queries import check_split
+from trainer.replay import replay
 from trainer.resample import resample
 from trainer.stages import Stages
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
@@ -53,7 +54,7 @@ async def run(work: Work, stages: Stages) -> NightResult:
         await stages.once("curate", Curated, partial(_curate, work, chosen, resampled, scored))
     )
     stages.tell("completions", completion_events(stages.night, chosen, resampled, scored, curated))
-    if len(curated.rows) < work.settings.trainer.min_rows:
+    if len(curated.every) < work.settings.trainer.min_rows:
         return _end(
             stages,
             summary,
@@ -62,7 +63,7 @@ async def run(work: Work, stages: Stages) -> NightResult:
         )
 
     # Once more: a night that was killed may go on after its suites have changed.
-    check_split(chosen.queries, frozenset(work.settings.trainer.held_out), _judged(work))
+    check_split(chosen.known, frozenset(work.settings.trainer.held_out), _judged(work))
     registered = summary.note(
         await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated))
     )
@@ -84,8 +85,7 @@ async def run(work: Work, stages: Stages) -> NightResult:
 
 async def _choose(work: Work) -> Chosen:
     """Which logged queries to learn from, at a snapshot of the record that the manifest names."""
-    snapshot, logged, queries = work.chosen_queries(_judged(work))
-    return Chosen(snapshot=snapshot, stable=work.deployment().stable, logged=logged, queries=tuple(queries))
+    return work.choose(_judged(work))
 
 
 def _judged(work: Work) -> list[Asked]:
@@ -116,10 +116,13 @@ async def _score(work: Work, chosen: Chosen, resampled: Resampled) -> Scored:
 
 
 async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scored) -> Curated:
-    """What each group has to teach: the best completion of those that have a clearly good one."""
+    """What each group has to teach, and what earlier nights chose."""
     parts = zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True)
     groups = [Group(query, group.texts, rewards) for query, group, rewards in parts]
-    return Curated(rows=tuple(curate(groups, work.settings.trainer.method)))
+    return Curated(
+        rows=tuple(curate(groups, work.settings.trainer.method)),
+        replayed=tuple(replay(chosen.remembered, work.reward)),
+    )
 
 
 async def _evaluate(
@@ -195,8 +198,8 @@ async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gat
 
 def _too_few(curated: Curated, chosen: Chosen, needed: int) -> str:
     return (
-        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from; "
-        f"{needed} are needed."
+        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from, "
+        f"and {len(curated.replayed)} of earlier nights; {needed} are needed."
     )
 
 

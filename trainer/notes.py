@@ -13,6 +13,7 @@ from trainer.evaluate import Answered, Prompted, SuiteCase
 from trainer.gates import Gate, Pair, Verdict
 from trainer.order import Method
 from trainer.queries import Query
+from trainer.replay import Remembered
 from trainer.resample import Sampled
 from trainer.reward.model import Case, Reward, RewardModel
 
@@ -22,12 +23,21 @@ class Note(BaseModel):
 
 
 class Chosen(Note):
-    """The queries, the lake snapshot they were read at, and what served when the night began."""
+    """The queries, the lake snapshot they were read at, and what served when the night began.
+
+    `remembered` is what earlier nights chose: their queries are not among `queries`.
+    """
 
     snapshot: int
     stable: str
     logged: int
     queries: tuple[Query, ...]
+    remembered: tuple[Remembered, ...] = ()
+
+    @property
+    def known(self) -> tuple[Query, ...]:
+        """Every query that the night may learn from."""
+        return self.queries + tuple(one.query for one in self.remembered)
 
 
 class Resampled(Note):
@@ -70,12 +80,17 @@ class Scored(Note):
 
 
 class Curated(Note):
-    """The rows to train on."""
+    """The rows to train on: those that the night chose, and those of earlier nights."""
 
     rows: tuple[Row, ...]
+    replayed: tuple[Row, ...] = ()
+
+    @property
+    def every(self) -> tuple[Row, ...]:
+        return self.rows + self.replayed
 
     def mean(self) -> float:
-        """Mean reward of the chosen completions."""
+        """Mean reward of the completions that the night chose."""
         return sum(row.reward for row in self.rows) / len(self.rows) if self.rows else 0.0
 
 
@@ -115,7 +130,7 @@ class Evaluation(Note):
         return [
             Pair(
                 case=case.id,
-                group=case.collection,
+                group=case.group,
                 stable=float(stable.passed),
                 candidate=float(candidate.passed),
                 stable_answer=stable.answer,
@@ -130,7 +145,7 @@ class Evaluation(Note):
         candidate = [reward.value for reward in model.score(_cases(cases, self.prompts, self.candidate))]
         sides = zip(cases, stable, candidate, strict=True)
         return Rises(
-            by_group=tuple((case.collection, after - before) for case, before, after in sides),
+            by_group=tuple((case.group, after - before) for case, before, after in sides),
             means={"stable": fmean(stable), "candidate": fmean(candidate)},
         )
 

@@ -51,19 +51,25 @@ class Query(BaseModel):
 
 
 def fresh(
-    rows: Iterable[Row], held_out: Iterable[str], judged: Iterable[Asked], limit: int | None = None
+    rows: Iterable[Row],
+    held_out: Iterable[str],
+    judged: Iterable[Asked],
+    limit: int | None = None,
+    learned: Iterable[Asked] = (),
 ) -> dict[str, list[Row]]:
     """What may be learned from, by collection: of near-duplicates the newest, in the order of `rows`.
 
     `rows` come newest first; with `limit` no more than so many of a collection are looked for. Left out:
-    collections in `held_out`, near-duplicates of what a suite judges by (`judged`), injections, and queries
-    without facts, whose answers nothing could check. A row need not hold its facts when it is known to have
-    some. What is kept of the first rows does not depend on the later ones: each kept question stands for the
-    older ones near to it, and no chain of small steps joins unlike ones.
+    collections in `held_out`, near-duplicates of what a suite judges by (`judged`) or what has been `learned`
+    already, injections, and queries without facts, whose answers nothing could check. A row need not hold its
+    facts when it is known to have some. What is kept of the first rows does not depend on the later ones:
+    each kept question stands for the older ones near to it, and no chain of small steps joins unlike ones.
     """
     aside = frozenset(held_out)
     kept = Judged(judged)
     seen: defaultdict[str, Questions] = defaultdict(Questions)
+    for name, question in learned:
+        seen[name].add(wording(question))
     by_collection: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         name = row["collection"]

@@ -11,6 +11,7 @@ def report(
     queries: int,
     completions: int,
     chosen: int,
+    replayed: int,
     gates: Sequence[Gate],
     verdict: Verdict,
     reason: str,
@@ -24,6 +25,7 @@ def report(
         paragraphs.append(
             f"The night took {queries} questions that customers asked, tried {completions} answers to them, "
             f"and learned from the {chosen} that were clearly right."
+            + (f" It learned again from {replayed} answers of earlier nights." if replayed else "")
         )
     failed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     paragraphs += [f"{gate.claim} This was not shown: {_why(gate)}." for gate in failed]

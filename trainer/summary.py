@@ -55,7 +55,7 @@ def evaluation_events(
                 night=night,
                 suite=case.suite,
                 case=case.id,
-                group=case.collection,
+                group=case.group,
                 model=model,
                 adapter=adapter,
                 answer=answered.answer,
@@ -111,6 +111,7 @@ class Summary:
             "queries": len(chosen.queries) if chosen else 0,
             "completions": resampled.completions if resampled else 0,
             "chosen": len(curated.rows) if curated else 0,
+            "replayed": len(curated.replayed) if curated else 0,
         }
         return {
             "seed": trainer.seed,
@@ -170,7 +171,7 @@ class Summary:
         trainer = self._settings.trainer
         groups: dict[str, list[float]] = {}
         for prompted, answered in zip(evaluation.prompts, side, strict=True):
-            groups.setdefault(prompted.collection, []).append(float(answered.passed))
+            groups.setdefault(prompted.group, []).append(float(answered.passed))
         rate, low, high = mean_interval(groups, trainer.alpha, trainer.seed)
         return {"rate": rate, "low": low, "high": high, "n": len(side)}
 

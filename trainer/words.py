@@ -6,6 +6,7 @@ English for now. Pure; what counts as a good answer is decided elsewhere.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
 
@@ -53,6 +54,11 @@ def covered(of: str, by: str) -> float:
     """Share of the content stems of `of` that `by` holds, 0 to 1; 1 when `of` has none."""
     wanted = set(stems(of))
     return len(wanted & set(stems(by))) / len(wanted) if wanted else 1.0
+
+
+def copied(answer: str, texts: Iterable[str]) -> bool:
+    """Whether the answer is one of the texts word for word, but for the full stop."""
+    return any(answer.strip(" .") == text.strip(" .") for text in texts)
 
 
 def repeats(text: str) -> float:

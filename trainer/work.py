@@ -24,9 +24,10 @@ from infra.registry import Registry
 from infra.settings import Settings, child_environment
 from trainer import logged
 from trainer.evaluate import PromptSource
+from trainer.judged import Asked
 from trainer.notes import Chosen, Curated, Registered, training_row
 from trainer.order import Order
-from trainer.queries import Query
+from trainer.replay import recall
 from trainer.resample import Told
 from trainer.reward.model import RewardModel
 from trainer.served import Served
@@ -74,10 +75,12 @@ class Work:
         """Folder of the suites; one that does not exist holds no cases."""
         return Path(self.settings.trainer.suites or self.settings.data / "suites")
 
-    def chosen_queries(self, judged: Sequence[tuple[str, str]]) -> tuple[int, int, list[Query]]:
-        """The lake's snapshot number, how many queries the window holds as of it, and those to learn from.
+    def choose(self, judged: Sequence[Asked]) -> Chosen:
+        """The queries to learn from, as of the lake's present snapshot, and what earlier nights chose.
 
-        `judged` are the collections and questions that suites judge by: never among them.
+        `judged` are the collections and questions that suites judge by: never among them. What has been
+        learned from is replayed and not sampled again, so a night spends its samples on what is new or was
+        too hard before.
         """
         with Lake.open(self.settings) as lake:
             snapshot = lake.snapshot()
@@ -85,10 +88,20 @@ class Work:
         trainer = self.settings.trainer
         since = now - timedelta(hours=trainer.window_h)
         with Lake.open(self.settings, snapshot=snapshot) as lake:
+            # The other methods learn from whole groups, which are not kept.
+            again = trainer.replay if trainer.method == "sft" else 0
+            known = recall(lake, since, now, trainer.held_out, judged, again)
+            learned = [(one.query.collection, one.query.query) for one in known]
             count, queries = logged.choose(
-                lake, since, now, trainer.held_out, judged, trainer.queries, trainer.seed
+                lake, since, now, trainer.held_out, judged, trainer.queries, trainer.seed, learned
             )
-        return snapshot, count, queries
+        return Chosen(
+            snapshot=snapshot,
+            stable=self.deployment().stable,
+            logged=count,
+            queries=tuple(queries),
+            remembered=tuple(known),
+        )
 
     def deployment(self) -> Deployment:
         """Which adapters serve now."""
@@ -109,8 +122,8 @@ class Work:
         folder.mkdir(exist_ok=True)
         trainer = self.settings.trainer
         (folder / "order.json").write_text(Order.of(self.settings).model_dump_json(indent=2))
-        queries = {query.response_id: query for query in chosen.queries}
-        rows = (training_row(trainer.method, row, queries[row.response_id]) for row in curated.rows)
+        queries = {query.response_id: query for query in chosen.known}
+        rows = (training_row(trainer.method, row, queries[row.response_id]) for row in curated.every)
         (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         await _train(self._finetune, folder)
         trained = json.loads((folder / "trained.json").read_text())

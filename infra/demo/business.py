@@ -27,11 +27,16 @@ class Business:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A customer's question. The reference answer is for evaluation alone."""
+    """A customer's question. The reference answer, or its `accepted` spellings, are for evaluation alone.
+
+    Questions of one `cluster` have one answer; by default a business is a cluster.
+    """
 
     collection: str
     text: str
     reference: str
+    accepted: tuple[str, ...] = ()
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,8 @@ def write_suite(settings: Settings, cast: Cast) -> None:
                 "collection": case.collection,
                 "question": case.text,
                 "reference": case.reference,
+                "accepted": case.accepted,
+                "cluster": case.cluster,
             }
         )
         for place, case in enumerate(cast.held_out)

@@ -7,7 +7,6 @@ of Kafka that looks for its broker takes a whole core, and answers must not wait
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sqlite3
 import sys
@@ -20,6 +19,7 @@ from contextlib import closing
 from pathlib import Path
 
 from infra import telemetry
+from infra.courtesy import SHIPPING, give_way
 from infra.errors import EventLogError
 from infra.eventlog import topic_file
 from infra.eventlog.base import EventLog, Partition, Position, Reader, Record
@@ -43,8 +43,6 @@ _LOOK_S = 0.2
 _GROUP = "relay"  # one at a time ships a folder's outbox
 # The producer goes on trying over an outage, which keeps the order.
 _OUTAGE_S = 3600.0
-# A third of an answer's weight where the two want the same core.
-_NICE = 5
 
 
 class Relay:
@@ -147,7 +145,7 @@ def main() -> None:
     # A terminal tells its whole group to end; whether there is still work is the holder's to say.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.nice(_NICE)
+    give_way(SHIPPING)
     if line := sys.stdin.buffer.readline():
         order = Order.decode(line)
         # Not closed: that would wait for a broker, and what is on its way is sent again by the next relay.

@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
     """Plays the nights and prints a row for each."""
     parser = argparse.ArgumentParser(prog="python -m infra.learn", description="Several nights in a row.")
     parser.add_argument(
-        "--data", type=Path, help="folder in the form of DSTC9's data; default: the demo's own"
+        "--data", type=Path, help="folder in the form of DSTC9's or WorkArena's; default: the demo's"
     )
     parser.add_argument("--nights", type=int, default=3)
     parser.add_argument("--questions", type=int, default=280, help="new questions a day")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,16 @@ def of_demo() -> tuple[list[Business], list[Question]]:
 
 
 def of_folder(folder: Path) -> tuple[list[Business], list[Question]]:
+    """Businesses or articles, whichever the folder holds.
+
+    Raises:
+        NotFound: a file is missing.
+    """
+    articles = (folder / "articles.jsonl").is_file()
+    return of_articles(folder) if articles else of_businesses(folder)
+
+
+def of_businesses(folder: Path) -> tuple[list[Business], list[Question]]:
     """Businesses and questions of a folder in the form of the DSTC9 Track 1 data, see NOTICE.
 
     `businesses_train.jsonl` and `questions_train.jsonl` to learn from, `…_dev.jsonl` to judge by.
@@ -44,6 +54,37 @@ def of_folder(folder: Path) -> tuple[list[Business], list[Question]]:
             for row in _rows(folder / f"questions_{split}.jsonl")
         ]
     return known, asked
+
+
+def of_articles(folder: Path) -> tuple[list[Business], list[Question]]:
+    """Help-desk articles and questions with exact answers, in the form of WorkArena's knowledge tasks.
+
+    One desk whose knowledge is every article, a paragraph a fact. It stands twice, as what is learned from
+    and what is judged, since no answer that is judged may be asked about by day.
+
+    Raises:
+        NotFound: a file is missing.
+    """
+    facts = tuple(fact for row in _rows(folder / "articles.jsonl") for fact in _paragraphs(row["text"]))
+    known = [Business(f"desk-{split}", "the help desk", split == "dev", facts) for split in ("train", "dev")]
+    asked = [
+        Question(
+            f"desk-{split}",
+            row["question"],
+            row["answer"],
+            accepted=(row["answer"], *row["alternatives"]),
+            cluster=row["item"],
+        )
+        for split in ("train", "dev")
+        for row in _rows(folder / f"questions_{split}.jsonl")
+    ]
+    return known, asked
+
+
+def _paragraphs(text: str) -> Iterator[tuple[str, str]]:
+    """(title, text) of each line below the first one, which is the article's title."""
+    title, *lines = (line.strip() for line in text.strip().split("\n"))
+    return ((title, line) for line in lines if line)
 
 
 def days(

@@ -40,6 +40,21 @@ WHERE "at" >= $since AND "at" < $until
     AND conversation_id IN (SELECT unnest(string_split($text::VARCHAR, chr(10))))
 ORDER BY conversation_id, collection, query;
 
+-- name: chosen_completions
+-- What nights chose to learn from among the interactions from $since up to, but without, $until, of nights that were
+-- not rejected: the latest choice for each, newest interaction first.
+WITH chosen AS (
+    SELECT night, response_id, sample, text, "at"
+    FROM completions
+    WHERE chosen AND night NOT IN (SELECT night FROM night_states WHERE verdict = 'fail')
+    QUALIFY row_number() OVER (PARTITION BY response_id ORDER BY "at" DESC, night DESC, sample) = 1
+)
+SELECT chosen.night, chosen.sample, chosen.text AS completion, asked.response_id, asked.conversation_id,
+    asked.collection, asked.query, asked.prompt, asked.facts
+FROM chosen JOIN interactions AS asked USING (response_id)
+WHERE asked.status = 'ok' AND asked."at" >= $since AND asked."at" < $until
+ORDER BY asked."at" DESC, asked.event_id DESC;
+
 -- name: ratings
 -- The latest thumb of each response; a later comment without a thumb leaves it as it was.
 SELECT response_id, arg_max(rating, ("at", event_id)) AS rating

@@ -10,7 +10,7 @@ import pytest
 from agent.index import Index, Vectors, Words, shares
 from infra.demo.business import businesses, questions
 from infra.events import Fact
-from trainer.evaluate import passes
+from trainer.evaluate import states
 
 VECTORS = Path(__file__).parents[2] / "models" / "minilm-static"
 
@@ -34,7 +34,7 @@ def first_and_six(vectors: Vectors | None) -> tuple[float, float]:
     ranks = []
     for question in questions()[::3]:
         found = indexes[question.collection].search(question.text, 6)
-        hits = [place for place, fact in enumerate(found) if passes(fact.text, question.reference)]
+        hits = [place for place, fact in enumerate(found) if states(fact.text, question.reference)]
         ranks.append(hits[0] if hits else 6)
     return float(np.mean(np.array(ranks) == 0)), float(np.mean(np.array(ranks) < 6))
 

@@ -106,3 +106,18 @@ def test_the_demos_school_holds_no_titles() -> None:
     known, asked = school.of_demo()
     assert all(title == "" and text for business in known for title, text in business.facts)
     assert len(asked) > 1000
+
+
+def test_articles_become_one_desk_that_is_judged_on_answers_nobody_asked_for(tmp_path: Path) -> None:
+    article = {"item": "budget", "text": "About money\n The budget is $5. \n\n Ask Ann for more.\n"}
+    (tmp_path / "articles.jsonl").write_text(json.dumps(article) + "\n")
+    question = {"item": "budget", "question": "How much?", "answer": "$5", "alternatives": ["five dollars"]}
+    for split in ("train", "dev"):
+        (tmp_path / f"questions_{split}.jsonl").write_text(json.dumps(question | {"split": split}) + "\n")
+    known, asked = school.of_folder(tmp_path)
+    facts = (("About money", "The budget is $5."), ("About money", "Ask Ann for more."))
+    assert [(b.collection, b.held_out, b.facts) for b in known] == [
+        ("desk-train", False, facts),
+        ("desk-dev", True, facts),
+    ]
+    assert asked[1] == Question("desk-dev", "How much?", "$5", ("$5", "five dollars"), "budget")

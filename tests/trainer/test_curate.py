@@ -38,6 +38,13 @@ def test_ties_go_to_the_shorter_then_the_earlier() -> None:
     assert best(group(*equal, texts=("a longer answer", "short", "brief"))) == 1
 
 
+def test_a_copy_of_a_fact_must_lead_clearly() -> None:
+    near = (Reward(1.0, good=True), Reward(0.85, good=True))
+    assert best(group(*near, texts=("Parking is free", "Yes, parking is free."))) == 1
+    far = (Reward(1.0, good=True), Reward(0.75, good=True))
+    assert best(group(*far, texts=("Parking is free", "Yes, we have parking."))) == 0
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=16))
 def test_what_is_chosen_is_good_and_no_good_one_is_better(values: list[tuple[float, bool]]) -> None:
     rewards = [Reward(value, good) for value, good in values]

@@ -1,4 +1,4 @@
-"""Suites: what passes, and what a bad file says."""
+"""Suites: what states, and what a bad file says."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import NightError
-from trainer.evaluate import passes, read_suites
+from trainer.evaluate import SuiteCase, read_suites, spells, states
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from trainer.evaluate import passes, read_suites
     ],
 )
 def test_an_answer_passes_when_it_states_the_reference(answer: str, reference: str, expected: bool) -> None:
-    assert passes(answer, reference) is expected
+    assert states(answer, reference) is expected
 
 
 def test_suites_are_read_in_order_and_named_after_their_file(tmp_path: Path) -> None:
@@ -40,3 +40,34 @@ def test_a_bad_line_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "a.jsonl").write_text(line)
     with pytest.raises(NightError, match=r"a\.jsonl, line 1"):
         read_suites(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("The budget is $1.5 million.", True),
+        ("It is $1,500,000 a year, I think.", True),
+        ("$1.5M", True),
+        ("It is 1.5 million euros.", False),
+        ("It is $21.5 million.", False),
+        ("It is $1.5 millionth.", False),
+        ("", False),
+        ("word " * 45 + "$1.5M", False),
+    ],
+)
+def test_an_exact_answer_must_be_spelled_as_whole_words(answer: str, expected: bool) -> None:
+    assert spells(answer, ("$1.5 million", "$1,500,000", "$1.5M")) is expected
+
+
+def test_nothing_accepted_is_said_by_nothing() -> None:
+    assert not spells("", ("", "!"))
+    assert not spells("!", ("!",))
+
+
+def test_a_case_judges_by_its_spellings_or_its_reference() -> None:
+    stated = SuiteCase(id="1", collection="inn", question="q", reference="Pets are welcome.")
+    spelled = stated.model_copy(update={"accepted": ("pets",), "cluster": "animals"})
+    assert stated.passed("Yes, pets are welcome here.")
+    assert not stated.passed("No pets.")
+    assert spelled.passed("No pets.")
+    assert (stated.group, spelled.group) == ("inn", "animals")

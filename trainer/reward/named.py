@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from importlib.metadata import entry_points
 
+from infra.engine import BASE
 from infra.errors import SettingsError
 from infra.settings import Settings
 from trainer.reward.controls import LongestReward, RandomReward
 from trainer.reward.grounded import GroundedReward
+from trainer.reward.judge import JudgeReward
 from trainer.reward.model import RewardModel
 
 GROUP = "nightshift.rewards"
@@ -55,6 +57,12 @@ def learnt(settings: Settings) -> RewardModel:
 def grounded(_: Settings) -> RewardModel:
     """Rules about the first retrieved fact."""
     return GroundedReward()
+
+
+def judge(settings: Settings) -> RewardModel:
+    """A language model with a rubric; the engine's base model where none is named."""
+    chosen = settings.trainer.judge
+    return JudgeReward(chosen, chosen.url or settings.engine.url, chosen.model or BASE)
 
 
 def random(settings: Settings) -> RewardModel:
