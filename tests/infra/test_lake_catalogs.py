@@ -24,7 +24,7 @@ from infra.settings import Settings
 from tests import postgres, s3
 from tests.collector.test_ingest import append, said
 from tests.conftest import find_ports
-from tests.infra.test_lake import NOON, interaction, thumb
+from tests.infra.lake_rows import NOON, interaction, thumb
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def gate(name: str, verdict: Verdict, **figures: float) -> Gate:
 
 
 def test_the_question_stands_beside_both_answers_without_personal_data() -> None:
-    prompted = Prompted(case="c1", collection="inn", messages=(), facts=())
+    prompted = Prompted(case="c1", group="inn", messages=(), facts=())
     evaluation = Evaluation(prompts=(prompted,), stable=(ANSWER,), candidate=(ANSWER,))
     events = list(evaluation_events("n", [CASE], evaluation, "", "ns-1"))
     assert [event.model for event in events] == ["stable", "candidate"]
