@@ -79,7 +79,7 @@ def worst(group: Group, chosen: int) -> int | None:
 
 
 def worth(reward: Reward) -> float:
-    """One number, 0 to 1, that orders completions as `best` does: good ones first, then by their value."""
+    """One number, 0 to 1: good ones first, then by value. Unlike `best` it does not look for own words."""
     return (reward.good + reward.value) / 2
 
 
