@@ -80,6 +80,11 @@ class Settings(_Sources):
                 f"trainer.second is {self.trainer.second!r}, which chooses the answers too and so proves "
                 "nothing about them: name another one, or leave it empty"
             )
+        if self.trainer.adaptive and self.trainer.method != "sft":
+            raise ValueError(
+                f"trainer.adaptive ends groups before their worse answers, which trainer.method "
+                f"{self.trainer.method!r} learns from too: switch one of them off"
+            )
         if self.trainer.rank > self.engine.max_rank:
             raise ValueError(
                 f"trainer.rank {self.trainer.rank} is above engine.max_rank {self.engine.max_rank}: "

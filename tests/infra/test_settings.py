@@ -97,6 +97,7 @@ def test_wrong_variables_are_refused(tmp_path: Path, name: str, value: str, word
         ("[canary]\nshare = 0.0", "canary.share"),
         ("[agent]\nport = 8000", "same port"),
         ("[trainer]\nrank = 64", "engine.max_rank"),
+        ('[trainer]\nadaptive = true\nmethod = "dpo"', "trainer.adaptive"),
     ],
 )
 def test_wrong_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
