@@ -139,4 +139,4 @@ def test_the_prompt_that_is_judged_names_its_business() -> None:
     dealt = parts()
     learned = {question.collection for question in (*dealt.learn, *dealt.live)}
     assert learned.isdisjoint({question.collection for question in dealt.held_out})
-    assert Prompted.model_fields.keys() >= {"collection", "messages", "facts"}
+    assert Prompted.model_fields.keys() >= {"group", "messages", "facts"}
