@@ -53,13 +53,13 @@ class Vectors:
         """Raises KnowledgeError when the folder is missing or holds something else."""
         if not folder.is_dir():
             raise KnowledgeError(
-                f"The static vectors {folder} are missing: run `make models`, then start again."
+                f"The static vectors {folder} are missing: run `make model`, then start again."
             )
         try:
             return cls(StaticModel.from_pretrained(folder))
         except (OSError, ValueError, KeyError) as err:
             raise KnowledgeError(
-                f"{folder} does not hold static vectors ({err}): run `make models`."
+                f"{folder} does not hold static vectors ({err}): run `make model`."
             ) from err
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ def test_names_never_become_paths(settings: Settings) -> None:
 
 
 def test_missing_vectors_are_told_with_the_next_step(tmp_path: Path) -> None:
-    with pytest.raises(KnowledgeError, match="make models"):
+    with pytest.raises(KnowledgeError, match="make model"):
         Vectors.load(tmp_path / "nothing")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(KnowledgeError, match="does not hold static vectors"):
@@ -78,7 +78,7 @@ def test_missing_vectors_are_told_with_the_next_step(tmp_path: Path) -> None:
 def test_meaning_finds_what_words_do_not(settings: Settings) -> None:
     folder = Path(__file__).parents[2] / "models" / "minilm-static"
     if not folder.is_dir():
-        pytest.skip("the static vectors are not assembled on this machine: make models")
+        pytest.skip("the static vectors are not assembled on this machine: make model")
     add_knowledge(settings)
     knowledge = Knowledge(settings.knowledge_dir, "default", Vectors.load(folder))
     knowledge.refresh()

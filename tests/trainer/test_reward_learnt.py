@@ -32,7 +32,7 @@ QUERY = "Can I park my car for free?"
 def reward() -> LearntReward:
     settings = load()
     if not (settings.encoder_dir / "model.safetensors").is_file() or not settings.vectors_dir.is_dir():
-        pytest.skip("the encoder and the static vectors are not assembled: run `make models`")
+        pytest.skip("the encoder and the static vectors are not assembled: run `make model`")
     return LearntReward.open(settings.vectors_dir, settings.encoder_dir)
 
 
@@ -115,5 +115,5 @@ def test_people_agree_about_businesses_that_it_never_saw(
 
 
 def test_it_is_the_second_scorer_of_rules_and_stops_a_night_that_lacks_its_files(settings: Settings) -> None:
-    with pytest.raises(NightError, match=r"minilm-static.*run `make models`"):
+    with pytest.raises(NightError, match=r"minilm-static.*run `make model`"):
         second(settings)

@@ -22,7 +22,7 @@ class WordTable:
         try:
             self._model = StaticModel.from_pretrained(folder)
         except (OSError, ValueError, KeyError) as err:
-            raise NightError(f"{folder} does not hold static vectors ({err}): run `make models`.") from err
+            raise NightError(f"{folder} does not hold static vectors ({err}): run `make model`.") from err
         self._table = np.asarray(self._model.embedding, dtype=np.float32)
 
     def __call__(self, word: str) -> NDArray[np.float32]:
