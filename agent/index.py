@@ -58,9 +58,7 @@ class Vectors:
         try:
             return cls(StaticModel.from_pretrained(folder))
         except (OSError, ValueError, KeyError) as err:
-            raise KnowledgeError(
-                f"{folder} does not hold static vectors ({err}): run `make model`."
-            ) from err
+            raise KnowledgeError(f"{folder} does not hold static vectors ({err}): run `make model`.") from err
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (texts, dimensions)."""

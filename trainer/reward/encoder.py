@@ -29,9 +29,7 @@ class Encoder:
     def __init__(self, folder: Path) -> None:
         """Raises NightError when the folder does not hold the encoder."""
         if not (folder / "model.safetensors").is_file():
-            raise NightError(
-                f"The sentence encoder {folder} is missing: run `make model`, then start again."
-            )
+            raise NightError(f"The sentence encoder {folder} is missing: run `make model`, then start again.")
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
 
