@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from transformers import AutoModel, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar
 
 from infra.errors import NightError
 
@@ -30,6 +31,7 @@ class Encoder:
         """Raises NightError when the folder does not hold the encoder."""
         if not (folder / "model.safetensors").is_file():
             raise NightError(f"The sentence encoder {folder} is missing: run `make model`, then start again.")
+        disable_progress_bar()  # type: ignore[no-untyped-call] # it would fill a night's log
         self._tokenizer = AutoTokenizer.from_pretrained(folder)
         self._model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
 
