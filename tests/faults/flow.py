@@ -93,6 +93,15 @@ def held(settings: Settings) -> Held:
         return Held(0, 0, 0)
 
 
+def position(settings: Settings, log: EventLog) -> int:
+    """How far the record has come on the log, in records, doubles included. As quick with a million rows."""
+    try:
+        with Lake.open(settings) as lake:
+            return sum(lake.offsets(log.identity()).values())
+    except LakeError:
+        return 0
+
+
 @contextmanager
 def collector(settings: Settings, port: int = 0, batch: int = 2000) -> Iterator[subprocess.Popen[bytes]]:
     """A collector's process, killed in the end if it still runs."""
