@@ -58,10 +58,10 @@ def best(group: Group) -> int | None:
         return None
     facts = [fact.text for fact in group.query.facts]
 
-    def worth(index: int) -> float:
+    def lead(index: int) -> float:
         return group.rewards[index].value - (COPY if copied(group.texts[index], facts) else 0.0)
 
-    return max(good, key=lambda i: (worth(i), -len(group.texts[i]), -i))
+    return max(good, key=lambda i: (lead(i), -len(group.texts[i]), -i))
 
 
 def worst(group: Group, chosen: int) -> int | None:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from infra.lake import Lake
 from trainer.curate import Row
+from trainer.judged import Asked
 from trainer.queries import Query, fresh
 from trainer.reward.model import Case, RewardModel
 
@@ -33,7 +34,7 @@ def recall(
     since: datetime,
     until: datetime,
     held_out: Iterable[str],
-    judged: Iterable[tuple[str, str]],
+    judged: Iterable[Asked],
     limit: int,
 ) -> list[Remembered]:
     """What nights chose of the window's queries, newest first, at most `limit`; one for each question.
@@ -43,6 +44,8 @@ def recall(
     Raises:
         LakeError: the record cannot be read.
     """
+    if not limit:  # not to join the whole window for nothing
+        return []
     rows = lake.query("chosen_completions", since=since, until=until)
     known = fresh(rows, held_out, judged)
     kept = {row["response_id"] for some in known.values() for row in some}
