@@ -40,7 +40,6 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if arguments:
             return do(" ".join(arguments), load())
-        give_way(COLLECTING)
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
@@ -83,6 +82,7 @@ def collect(settings: Settings, stop: threading.Event) -> None:
 
         address = settings.collector.host, settings.collector.port
         with ProbeServer(*address, ready, metrics.registry):
+            give_way(COLLECTING)  # once it has started: a restart is what others wait for
             logger.info("collecting into %s, probes on %s:%d", settings.lake_catalog, *address)
             ingest.run(stop)
 

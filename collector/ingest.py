@@ -32,8 +32,8 @@ GROUP = "collector"
 PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0)
 # Between tries to read the log.
 PAUSE_S = 1.0
-# Commits between merges of small files. Merging 500 files takes about half a second; 1,000 unmerged ones
-# make a query over all interactions take a second.
+# Versions of the record between merges of small files. Merging 500 files takes about half a second; 1,000
+# unmerged ones make a query over all interactions take a second.
 MERGE_EVERY = 300
 
 
@@ -63,7 +63,6 @@ class Ingest:
         self._metrics = metrics
         self._merge_every = merge_every
         self._between = between
-        self._commits = 0
         self._trouble = ""
         self._next: dict[Partition, int] = {}
         self._left_at = -1  # the record's snapshot after our last commit
@@ -162,6 +161,7 @@ class Ingest:
         began, log = time.monotonic(), self._log.identity()
         with self._lake.turn():
             snapshot = self._lake.snapshot()
+            came_from = snapshot if self._left_at < 0 else self._left_at
             if snapshot != self._left_at:  # somebody has written since; asking what costs a third of a commit
                 self._next |= self._lake.offsets(log)
             fresh = [one for one in batch if one.position.offset >= self._next.get(one.position.partition, 0)]
@@ -171,7 +171,9 @@ class Ingest:
         self._metrics.committed(time.monotonic() - began)
         self._next |= offsets
         self._count(tables, stored)
-        self._merge()
+        # Counted by the record, not by us: a collector that never lives long merges in its turn too.
+        if came_from // self._merge_every < self._left_at // self._merge_every:
+            self._merge()
 
     def _count(self, batch: Mapping[str, Sequence[Row]], stored: Mapping[str, int]) -> None:
         for table, some in batch.items():
@@ -186,12 +188,10 @@ class Ingest:
                     self._metrics.duplicates.inc(len(some) - stored[table])
 
     def _merge(self) -> None:
-        self._commits += 1
-        if self._commits % self._merge_every == 0:
-            try:
-                self._lake.compact()
-            except LakeError as err:  # only slower queries until the next time
-                logger.warning("%s", err)
+        try:
+            self._lake.compact()
+        except LakeError as err:  # only slower queries until the next time
+            logger.warning("%s", err)
 
     def _measure_lag(self, reader: Reader) -> None:
         for partition, end in reader.end_offsets().items():

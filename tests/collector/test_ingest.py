@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import signal
 import subprocess
@@ -104,6 +105,16 @@ def test_good_bad_and_doubled_events(lake: Lake, log: LocalEventLog) -> None:
     assert value(registry, "nightshift_dead_letters_total") == 50
     letters = {row["value"] for row in lake.query("dead_letters", limit=100)}
     assert letters == {f"not an event {number}" for number in range(50)}
+
+
+def test_collectors_that_never_live_long_merge_in_their_turn(lake: Lake, log: LocalEventLog) -> None:
+    here, numbers = Partition(Topic.INTERACTIONS), itertools.count()
+    for life in range(8):  # one commit each, too small for a file of its own: it stays in the catalog
+        append(log, [said(next(numbers))])
+        with collecting(lake, log, merge_every=4):
+            until(reached(lake, here, life + 1), f"life {life}")
+    assert lake.query("files")
+    assert lake.query("totals")[0]["interactions"] == 8
 
 
 def reached(lake: Lake, partition: Partition, offset: int) -> Callable[[], bool]:
