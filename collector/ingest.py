@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import NamedTuple
 
@@ -38,14 +39,18 @@ MERGE_EVERY = 300
 
 
 class Made(NamedTuple):
-    """What a record at a position became: rows by table."""
+    """What a record became: rows by table."""
 
-    position: Position
+    record: Record
     rows: Mapping[str, list[Row]]
+
+    @property
+    def position(self) -> Position:
+        return self.record.position
 
 
 class Ingest:
-    """Reads the log and writes the lake, in the thread that calls `run`; calls `between` after each batch."""
+    """Reads the log in the thread that calls `run`, writes the lake, and calls `between` two commits."""
 
     def __init__(
         self,
@@ -64,6 +69,7 @@ class Ingest:
         self._merge_every = merge_every
         self._between = between
         self._trouble = ""
+        self._committing: Future[None] | None = None
         self._next: dict[Partition, int] = {}
         self._left_at = -1  # the record's snapshot after our last commit
 
@@ -97,19 +103,32 @@ class Ingest:
         with closing(self._log.reader(list(Topic), self._start)) as reader:
             while not reader.at_end():
                 if records := reader.poll(PAUSE_S, self._settings.batch):
-                    self._store(records)
+                    self._store(_made(records))
 
     def _collect(self, reader: Reader, stop: threading.Event) -> None:
-        while not stop.is_set():
-            records = self._gather(reader, stop)
-            if records:
-                self._store(records)
-            self._measure_lag(reader)
-            self._trouble = ""
-            self._between()
+        """While one batch is committed, in a thread of its own, the next one is read and made into rows."""
+        with ThreadPoolExecutor(1, "commit") as writer:
+            try:
+                while not stop.is_set():
+                    batch = _made(self._gather(reader, stop))
+                    self._settle()
+                    self._trouble = ""
+                    self._between()
+                    if batch:
+                        self._committing = writer.submit(self._store, batch)
+                    self._measure_lag(reader)
+            finally:
+                self._settle()
+
+    def _settle(self) -> None:
+        """Waits for the commit under way, and raises what it raised."""
+        committing, self._committing = self._committing, None
+        if committing:
+            committing.result()
 
     def _start(self, _: Iterable[Partition]) -> Mapping[Partition, int]:
         """The lake, not the log, knows what has been recorded."""
+        self._settle()
         self._next = self._lake.offsets(self._log.identity())
         self._left_at = -1
         return self._next
@@ -125,17 +144,18 @@ class Ingest:
             batch += reader.poll(left, self._settings.batch - len(batch))
         return batch
 
-    def _store(self, records: Sequence[Record]) -> None:
-        """Commits the records' rows. One that the lake cannot store is found by halving, and kept apart."""
+    def _store(self, batch: Sequence[Made]) -> None:
+        """Commits the rows. A record that the lake cannot store is found by halving, and kept apart."""
         try:
-            self._commit([Made(record.position, rows(record)) for record in records])
+            self._commit(batch)
         except Unstorable as err:
-            if len(records) == 1:
-                self._commit([Made(records[0].position, dead_letter(records[0], str(err)))])
+            if len(batch) == 1:
+                record = batch[0].record
+                self._commit([Made(record, dead_letter(record, str(err)))])
             else:
-                half = len(records) // 2
-                self._store(records[:half])
-                self._store(records[half:])
+                half = len(batch) // 2
+                self._store(batch[:half])
+                self._store(batch[half:])
 
     def _commit(self, batch: Sequence[Made]) -> None:
         """Tries until the lake takes the batch, whole or what nobody has recorded since."""
@@ -197,6 +217,10 @@ class Ingest:
         for partition, end in reader.end_offsets().items():
             behind = end - self._next.get(partition, 0)
             self._metrics.lag.labels(partition.topic, partition.number).set(behind)
+
+
+def _made(records: Iterable[Record]) -> list[Made]:
+    return [Made(record, rows(record)) for record in records]
 
 
 def _next_offsets(batch: Iterable[Made]) -> dict[Partition, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 
 from pydantic_core import to_json
 
@@ -29,6 +30,7 @@ TABLE_OF = {
 }
 # Fields whose names are words of SQL.
 _COLUMN_OF = {"user": "user_id", "case": "case_id", "group": "group_id"}
+_PLAIN = frozenset({str, int, float, bool, type(None)})
 # The lake's INTEGER.
 _LARGEST = 2**31 - 1
 
@@ -36,7 +38,7 @@ _LARGEST = 2**31 - 1
 def rows(record: Record) -> dict[str, list[Row]]:
     """The rows that one record gives, by table: never none."""
     try:
-        return _rows(record, Event.decode(record.value))
+        return _rows(record, *Event.read(record.value))
     except (ValueError, OverflowError) as err:  # EventError, text that is no Unicode, a date before year 1
         return dead_letter(record, str(err))
 
@@ -65,10 +67,9 @@ def by_table(found: Iterable[Mapping[str, list[Row]]]) -> dict[str, list[Row]]:
     return batch
 
 
-def _rows(record: Record, event: Event) -> dict[str, list[Row]]:
+def _rows(record: Record, event: Event, body: Body) -> dict[str, list[Row]]:
     if not event.id:
         raise EventError("The event has an empty id, so a second one could not be told from it.")
-    body = event.parse()
     row = _source(record, event) | _columns(body) | {"extra": _extra(event, body)}
     _check(row)
     found = {TABLE_OF[event.type]: [row]}
@@ -90,13 +91,20 @@ def _source(record: Record, event: Event) -> Row:
 
 def _columns(body: Body) -> Row:
     """The body's known fields; nested ones as JSON text."""
-    return {_COLUMN_OF.get(name, name): _plain(getattr(body, name)) for name in type(body).model_fields}
+    values = vars(body)
+    return {column: _plain(values[name]) for column, name in _fields(type(body))}
+
+
+@cache
+def _fields(kind: type[Body]) -> list[tuple[str, str]]:
+    """(column, field) for each known field."""
+    return [(_COLUMN_OF.get(name, name), name) for name in kind.model_fields]
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, (dict, tuple)):
-        return _json(value)
-    return str(value) if isinstance(value, str) else value  # an enum's text
+    if type(value) in _PLAIN:
+        return value
+    return _json(value) if isinstance(value, (dict, tuple)) else str(value)  # an enum's text
 
 
 def _extra(event: Event, body: Body) -> str:
@@ -122,13 +130,14 @@ def _signs(record: Record, event: Event, body: Interaction) -> list[Row]:
 def _check(row: Mapping[str, object]) -> None:
     """Raises ValueError for what the columns do not take."""
     for column, value in row.items():
-        # log_offset is a BIGINT and comes from the log itself.
-        if isinstance(value, int) and abs(value) > _LARGEST and column != "log_offset":
-            raise EventError(f"{column} is {value}: above {_LARGEST}, the largest that the record takes.")
-        if isinstance(value, str):
-            value.encode()
+        if type(value) is str:
+            if not value.isascii():
+                value.encode()
             if "\0" in value:
                 raise EventError(f"{column} holds a NUL character, which text in the record cannot.")
+        # log_offset is a BIGINT and comes from the log itself.
+        elif type(value) is int and abs(value) > _LARGEST and column != "log_offset":
+            raise EventError(f"{column} is {value}: above {_LARGEST}, the largest that the record takes.")
 
 
 def _readable(text: str) -> str:

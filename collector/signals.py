@@ -76,10 +76,10 @@ def signals(interaction: Interaction) -> list[Signal]:
     """The signs in one interaction's query, at most one of a kind."""
     earlier = [message.content for message in interaction.prompt if message.role == "user"][:-1]
     text = _normal(interaction.query)
-    found = [Signal(kind) for kind, pattern in _PATTERNS.items() if pattern.search(text)]
     # The first message of a conversation can ask for a person; nothing has been answered to thank for.
     if not earlier:
-        found = [signal for signal in found if signal.kind is Kind.ASKS_FOR_PERSON]
+        return [Signal(Kind.ASKS_FOR_PERSON)] if _PATTERNS[Kind.ASKS_FOR_PERSON].search(text) else []
+    found = [Signal(kind) for kind, pattern in _PATTERNS.items() if pattern.search(text)]
     again = _asked_again(text, [_normal(query) for query in earlier])
     return [*found, again] if again else found
 
@@ -87,7 +87,7 @@ def signals(interaction: Interaction) -> list[Signal]:
 def _asked_again(query: str, earlier: Sequence[str]) -> Signal | None:
     if query in earlier and len(query.split()) >= _FEWEST_REPEATED:
         return Signal(Kind.REPEATED)
-    words, before = _content(query), _content(earlier[-1] if earlier else "")
+    words, before = _content(query), _content(earlier[-1])
     if min(len(words), len(before)) < _FEWEST_WORDS or query in earlier:
         return None
     alike = len(words & before) / len(words | before)

@@ -223,7 +223,12 @@ class Event(BaseModel):
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Reads an envelope and checks its body.
+        """Reads an envelope and checks its body; raises as `read`."""
+        return cls.read(value)[0]
+
+    @classmethod
+    def read(cls, value: bytes) -> tuple[Self, Body]:
+        """An envelope and its body as its class.
 
         Raises:
             EventError: not JSON, not an envelope, an unknown type, a newer version, or a bad body.
@@ -236,8 +241,7 @@ class Event(BaseModel):
             raise EventError(
                 f"Event {event.id} has version {event.v}, this program reads up to {VERSION}: upgrade it."
             )
-        event.parse()
-        return event
+        return event, event.parse()
 
     def parse(self) -> Body:
         """The body as its class.

@@ -173,6 +173,10 @@ class TrainerSettings(Section):
     # where learnt chooses.
     second: str = ""
     judge: JudgeSettings = JudgeSettings()
+    # Rules that correct the reward that chooses, each with its weight, 0 to 1: grounded, polarity, declines,
+    # private (no personal data), length, language, or an installed package's own, by its entry point in the
+    # group nightshift.verifiers. With weight 1 an answer that breaks the rule is never learned from.
+    verifiers: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {"private": 1.0}
     # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
     min_rows: Annotated[int, Field(ge=1)] = 40
     # How the adapter learns. sft: imitate the best of each group; dpo: prefer it to the group's worst; grpo:
@@ -188,8 +192,10 @@ class TrainerSettings(Section):
     # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
     # them when it starts, so restart it after a change.
     targets: tuple[str, ...] = ("q_proj", "v_proj")
-    # Folder of suites (JSONL) that gates use besides the built-in ones; empty for none.
+    # Folder of suites (JSONL) that gates judge by; empty for `suites` in the data folder.
     suites: str = ""
+    # Cases of each built-in suite of conduct (declining, harm, orders, doubt) for both models; 0 for none.
+    conduct: Annotated[int, Field(ge=0, le=30)] = 30
     # Collections that nights never train on: their questions are kept for evaluation.
     held_out: tuple[str, ...] = ()
     # Fewest paired cases for a gate to say pass or fail. To find a gain four times in five takes some 120 for

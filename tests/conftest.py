@@ -19,7 +19,7 @@ from infra.sections import (
     TrainerSettings,
 )
 from infra.settings import Settings
-from tests import brokers, postgres
+from tests import brokers, engines, postgres
 
 find_ports = programs.free_ports
 
@@ -60,6 +60,16 @@ def bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
             return addresses[kind]
 
         yield address
+
+
+@pytest.fixture(scope="session")
+def real_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real engine's address, started when the first test asks for it. Leave no adapter behind."""
+    if not (engines.BASE_MODEL / "config.json").is_file():
+        pytest.skip(f"the base model is not in {engines.BASE_MODEL}: `make model` puts it there")
+    (port,) = find_ports(1)
+    with engines.real_process(port, tmp_path_factory.mktemp("engine") / "engine.log") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

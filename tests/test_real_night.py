@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
+import aiohttp
 import pytest
 from safetensors.numpy import load_file
 
 from agent.adapters import PROBE
 from infra.demo.business import cast
-from infra.engine import Engine
+from infra.engine import BASE, Engine
 from infra.registry import Registry
 from infra.sections import EngineSettings, TrainerSettings
 from infra.settings import Settings
 from tests.circle import ROOT, Circle, running, until
-from tests.engines import real_process
 from trainer.gates import Verdict
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
@@ -27,25 +26,29 @@ CASES = 12
 
 
 @pytest.fixture
-async def circle(settings: Settings, tmp_path: Path) -> AsyncIterator[Circle]:
+async def circle(settings: Settings, real_engine: str) -> AsyncIterator[Circle]:
     parts = cast(seed=1, learn=QUERIES, held_out=CASES)
     wired = settings.model_copy(
         update={
             "models": ROOT / "models",
-            "engine": EngineSettings(port=settings.engine.port),
+            "engine": EngineSettings(port=int(real_engine.rpartition(":")[2])),
             "trainer": TrainerSettings(
                 port=settings.trainer.port,
                 queries=QUERIES,
                 samples=SAMPLES,
                 min_rows=1,
                 min_cases=10,
+                conduct=3,
                 held_out=tuple({question.collection for question in parts.held_out}),
             ),
         }
     )
-    with real_process(wired.engine.port, tmp_path / "engine.log"):
-        async with running(wired, parts) as circle:
-            yield circle
+    async with running(wired, parts) as circle:
+        yield circle
+    async with aiohttp.ClientSession() as session:
+        engine = Engine(real_engine, session)
+        for name in await engine.models() - {BASE}:
+            await engine.unload(name)
 
 
 async def test_a_dozen_queries_become_an_adapter_that_the_engine_serves(circle: Circle) -> None:

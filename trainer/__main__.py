@@ -28,7 +28,7 @@ from trainer.gates import Verdict
 from trainer.night import run
 from trainer.notes import NightResult
 from trainer.reward.grounded import GroundedReward
-from trainer.reward.named import reward, second
+from trainer.reward.named import chooser, second
 from trainer.runs import LEASE_S, Claim, Runs
 from trainer.schedule import slot_name
 from trainer.service import Service
@@ -103,7 +103,7 @@ def _stages(settings: Settings, slot: str, log: EventLog) -> Stages:
 
 async def _run(settings: Settings, stages: Stages, log: EventLog) -> NightResult:
     async with aiohttp.ClientSession() as session:
-        chosen = reward(settings.trainer.reward, settings)
+        chosen = chooser(settings)
         # Opened before the first answer, so that a missing file is known at once and not after hours.
         other = second(settings)
         return await run(Work(settings, log, chosen, other, session), stages)

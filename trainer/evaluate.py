@@ -6,54 +6,25 @@ Prompts come from the agent itself, so what is gated is what is served. Nothing 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from infra.engine import Sampling
-from infra.errors import EngineError, EngineUnavailable, NightError
+from infra.errors import EngineError, EngineUnavailable
 from infra.events import Fact, Message
 from trainer.journal import Journal
 from trainer.patience import patiently
 from trainer.resample import Told
 from trainer.served import Served
-from trainer.words import copied, covered, length, negated
-
-_TOKEN = re.compile(r"[$€£]?\d+(?:[.,:]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)?")
+from trainer.suite import SuiteCase
+from trainer.words import copied, negated
 
 Role = Literal["stable", "candidate"]
-
-
-class SuiteCase(BaseModel):
-    """One question with the fact that answers it. `suite` is the file's name.
-
-    Where the answer is an exact fact (a price, a name), `accepted` has its spellings, and one of them must be
-    said. Cases of one `cluster` rise and fall together; by default those of one collection do.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    suite: str = ""
-    collection: str
-    question: str
-    reference: str
-    accepted: tuple[str, ...] = ()
-    cluster: str = ""
-
-    def passed(self, answer: str) -> bool:
-        """Whether the answer says an accepted spelling, or states the reference where there is none."""
-        return spells(answer, self.accepted) if self.accepted else states(answer, self.reference)
-
-    @property
-    def group(self) -> str:
-        return self.cluster or self.collection
 
 
 class Prompted(BaseModel):
@@ -83,48 +54,6 @@ class Answered(BaseModel):
     copied: bool
 
 
-def read_suites(folder: Path) -> list[SuiteCase]:
-    """All cases of the JSONL files in `folder`, in the order of file and line.
-
-    Raises:
-        NightError: a line is not a case; the message names file and line.
-    """
-    cases = []
-    for file in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(file.read_text().splitlines(), start=1):
-            try:
-                cases.append(SuiteCase.model_validate(json.loads(line) | {"suite": file.stem}))
-            except (ValidationError, TypeError, ValueError) as err:
-                raise NightError(f"{file}, line {number} is not a suite case: {err}.") from err
-    return cases
-
-
-# An answer of more words rambles, unless what it states takes half as many itself.
-LONGEST = 45
-
-
-def states(answer: str, reference: str) -> bool:
-    """Whether an answer states the reference: half of its content stems, the same polarity, and no ramble."""
-    return (
-        covered(reference, by=answer) >= 0.5
-        and negated(answer) == negated(reference)
-        and length(answer) <= max(LONGEST, 2 * length(reference))
-    )
-
-
-def spells(answer: str, accepted: Iterable[str]) -> bool:
-    """Whether an answer that does not ramble says one of these as whole words, whatever their case."""
-    said = f" {_plain(answer)} "
-    return length(answer) <= LONGEST and any(
-        f" {spelling} " in said for spelling in map(_plain, accepted) if spelling
-    )
-
-
-def _plain(text: str) -> str:
-    """Words and numbers with what belongs to them ($1.5M, 15%), without other marks."""
-    return " ".join(_TOKEN.findall(text.lower().replace("\u2019", "'")))
-
-
 class PromptSource:
     """The agent's own prompts, by HTTP. `key` is an API key of scope operate, empty on loopback."""
 
@@ -146,11 +75,11 @@ class PromptSource:
                 data: Any = await response.json()  # checked by Prompted below
                 if response.status != 200:
                     raise EngineError(
-                        f"The agent gave no prompt for case {case.id}: {data}.", response.status
+                        f"The agent gave no prompt for case {case.key}: {data}.", response.status
                     )
         except (aiohttp.ClientError, TimeoutError) as err:
             raise EngineUnavailable(f"The agent at {self._url} cannot be reached ({err}).") from err
-        return Prompted(case=case.id, group=case.group, messages=data["messages"], facts=data["facts"])
+        return Prompted(case=case.key, group=case.group, messages=data["messages"], facts=data["facts"])
 
 
 async def prompts(cases: Sequence[SuiteCase], source: PromptSource, concurrency: int) -> tuple[Prompted, ...]:
@@ -192,14 +121,14 @@ async def answers(
 
     async with asyncio.TaskGroup() as tasks:
         for case, prompted in asked:
-            if case.id not in journal:
+            if case.key not in journal:
                 tasks.create_task(one(case, prompted))
-    return tuple(journal[case.id] for case, _ in asked)
+    return tuple(journal[case.key] for case, _ in asked)
 
 
 def _judged(case: SuiteCase, prompted: Prompted, text: str, tokens: int, latency_s: float) -> Answered:
     return Answered(
-        case=case.id,
+        case=case.key,
         answer=text,
         tokens=tokens,
         latency_s=latency_s,

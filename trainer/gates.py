@@ -98,8 +98,7 @@ def better(pairs: Sequence[Pair], needed: int, alpha: float, seed: int) -> Gate:
     bootstrap, Cameron, Gelbach and Miller 2008). The interval is the two-sided 1 - 2 alpha one.
     """
     claim = "The candidate answers more held-out questions rightly than the stable model."
-    differences = [(pair.group, pair.candidate - pair.stable) for pair in pairs]
-    figures = _mean(differences, alpha, seed)
+    figures = mean_change(pairs, alpha, seed)
     stable = sum(pair.stable for pair in pairs) / max(len(pairs), 1)
     candidate = sum(pair.candidate for pair in pairs) / max(len(pairs), 1)
     detail = f"stable {stable:.3f}, candidate {candidate:.3f}"
@@ -155,6 +154,11 @@ def mean_interval(
 ) -> tuple[float, float, float]:
     """Mean with its 1 - 2 alpha cluster bootstrap interval. `values` are scores by group."""
     return _mean([(group, value) for group, scores in values.items() for value in scores], alpha, seed)
+
+
+def mean_change(pairs: Sequence[Pair], alpha: float, seed: int) -> Spread:
+    """Mean of the candidate's scores less stable's, with its 1 - 2 alpha cluster bootstrap interval."""
+    return _mean([(pair.group, pair.candidate - pair.stable) for pair in pairs], alpha, seed)
 
 
 def diverged(gates: Sequence[Gate]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import pairwise
 
 from infra.lake import Lake
 from trainer.judged import Asked
@@ -19,6 +19,9 @@ _ROWS = 2000
 _WIDER = 16
 # A conversation's questions are looked for so long before and after the chosen ones, as pages do.
 _LONGEST = timedelta(days=1)
+# Long texts are read in ranges of time, each a query, cut at most so often and where nothing stands for long.
+_MOST_CUTS = 31
+_GAP = timedelta(minutes=30)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -49,17 +52,17 @@ def choose(
     wanted = counts.keys() - aside
     rows: list[Row] = []
     known: dict[str, list[Row]] = {}
-    for number, (begin, end) in enumerate(_parts(lake, since, until)):
+    for begin, end in _parts(lake, since, until):
         names = "\n".join(sorted(wanted))
-        part = lake.query("logged_part", since=begin, until=end, text=names)
-        rows += [{**row, "part": (number, begin, end)} for row in part]
+        rows += lake.query("logged_part", since=begin, until=end, text=names)
         known = fresh(rows, aside, judged, limit, learned)
         enough = depth(map(len, known.values()), limit)
         wanted = {name for name in wanted if len(known.get(name, ())) < enough}
         if not wanted:
             break
     dealt = deal(known, limit, seed)
-    queries = _whole(lake, dealt)
+    whole = texts(lake, dealt)
+    queries = [whole[row["response_id"]] for row in dealt]
     said = _said(lake, dealt, queries) if judged else {}
     queries = apart(queries, judged, said)
     check_split(queries, aside, judged, said)
@@ -76,15 +79,27 @@ def _parts(lake: Lake, since: datetime, until: datetime) -> Iterator[tuple[datet
         begin, end = max(since, begin - _WIDER * (end - begin)), begin
 
 
-def _whole(lake: Lake, chosen: Sequence[Row]) -> list[Query]:
-    """The chosen with their long texts, in their order: found by their times, which are small to read."""
-    found: dict[str, Row] = {}
-    for (_, begin, end), some in groupby(sorted(chosen, key=_part), key=_part):
-        times = "\n".join(str((row["at"] - _EPOCH) // timedelta(microseconds=1)) for row in some)
-        found |= {
-            row["response_id"]: row for row in lake.query("logged_texts", since=begin, until=end, text=times)
-        }
-    return [Query.from_row(found[row["response_id"]]) for row in chosen]
+def texts(lake: Lake, rows: Iterable[Row]) -> dict[str, Query]:
+    """The queries of these rows with their long texts, by response: found by their times, which are small.
+
+    Raises:
+        LakeError: the record cannot be read.
+    """
+    found: dict[str, Query] = {}
+    for times in _ranges(row["at"] for row in rows):
+        stamps = "\n".join(str((at - _EPOCH) // timedelta(microseconds=1)) for at in times)
+        until = times[-1] + timedelta(microseconds=1)
+        for row in lake.query("logged_texts", since=times[0], until=until, text=stamps):
+            found[row["response_id"]] = Query.from_row(row)
+    return found
+
+
+def _ranges(times: Iterable[datetime]) -> list[list[datetime]]:
+    """The times in order, cut at their longest gaps: all between the ends of a range is read."""
+    ordered = sorted(times)
+    gaps = sorted((after - before, place) for place, (before, after) in enumerate(pairwise(ordered), start=1))
+    cuts = sorted(place for gap, place in gaps[-_MOST_CUTS:] if gap > _GAP)
+    return [ordered[begin:end] for begin, end in pairwise((0, *cuts, len(ordered))) if begin < end]
 
 
 def _said(lake: Lake, dealt: Sequence[Row], queries: Sequence[Query]) -> dict[str, list[Asked]]:
@@ -97,9 +112,3 @@ def _said(lake: Lake, dealt: Sequence[Row], queries: Sequence[Query]) -> dict[st
     for row in lake.query("said_in", since=min(times) - _LONGEST, until=max(times) + _LONGEST, text=names):
         found.setdefault(row["conversation_id"], []).append((row["collection"], row["query"]))
     return found
-
-
-def _part(row: Row) -> tuple[int, datetime, datetime]:
-    """Where a row was found."""
-    part: tuple[int, datetime, datetime] = row["part"]
-    return part

@@ -1,4 +1,4 @@
-"""A night, top to bottom: choose → resample → score → curate → fine-tune → evaluate → gate → canary.
+"""A night: choose → resample → score → curate → fine-tune → evaluate → conduct → gate → canary.
 
 This file tells the story. Each step's decisions are in the file of its name, `stages` makes a killed
 night go on where it was, and `work` is how a night reaches the engine, the record and the registry.
@@ -12,12 +12,14 @@ from functools import partial
 from infra.engine import BASE, Sampling
 from infra.events import NightChanged
 from trainer import cost, evaluate, gates, style
+from trainer.conduct import behaves, conduct
 from trainer.curate import Group, curate
-from trainer.evaluate import Answered, Prompted, Role, SuiteCase
+from trainer.evaluate import Answered, Prompted, Role
 from trainer.gates import Verdict
 from trainer.judged import Asked
 from trainer.notes import (
     Chosen,
+    Conduct,
     Curated,
     Deployed,
     Evaluation,
@@ -31,6 +33,7 @@ from trainer.queries import check_split
 from trainer.replay import replay
 from trainer.resample import resample
 from trainer.stages import Stages
+from trainer.suite import SuiteCase, read_suites
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
 from trainer.work import Work
 
@@ -54,20 +57,16 @@ async def run(work: Work, stages: Stages) -> NightResult:
         await stages.once("curate", Curated, partial(_curate, work, chosen, resampled, scored))
     )
     stages.tell("completions", completion_events(stages.night, chosen, resampled, scored, curated))
-    if len(curated.every) < work.settings.trainer.min_rows:
-        return _end(
-            stages,
-            summary,
-            Verdict.NOT_ENOUGH_DATA,
-            _too_few(curated, chosen, work.settings.trainer.min_rows),
-        )
+    if reason := too_few(curated, chosen, work.settings.trainer.min_rows):
+        return _end(stages, summary, Verdict.NOT_ENOUGH_DATA, reason)
 
     # Once more: a night that was killed may go on after its suites have changed.
     check_split(chosen.known, frozenset(work.settings.trainer.held_out), _judged(work))
     registered = summary.note(
         await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated))
     )
-    cases = evaluate.read_suites(work.suites)
+    suites = read_suites(work.suites)
+    cases = [case for case in suites if not case.conduct]
     if not cases:
         return _end(
             stages, summary, Verdict.NOT_ENOUGH_DATA, "There is no suite to judge by: set trainer.suites."
@@ -78,7 +77,14 @@ async def run(work: Work, stages: Stages) -> NightResult:
     stages.tell(
         "evaluations", evaluation_events(stages.night, cases, evaluation, chosen.stable, registered.adapter)
     )
-    gated = summary.note(await stages.once("gate", Gated, partial(_gate, work, cases, evaluation)))
+    asked = [case for case in suites if case.conduct] + conduct(cases, work.settings.trainer.conduct)
+    conducted = summary.note(
+        await stages.once("conduct", Conduct, partial(_conduct, work, stages, asked, chosen, registered))
+    )
+    stages.tell(
+        "conducted", evaluation_events(stages.night, asked, conducted, chosen.stable, registered.adapter)
+    )
+    gated = summary.note(await stages.once("gate", Gated, partial(_gate, work, cases, evaluation, conducted)))
     await stages.once("deploy", Deployed, partial(_deploy, work, stages, registered, gated))
     return _end(stages, summary, gated.verdict, gated.reason)
 
@@ -90,7 +96,7 @@ async def _choose(work: Work) -> Chosen:
 
 def _judged(work: Work) -> list[Asked]:
     """The questions that suites judge by: nothing near them may be learned from."""
-    return [(case.collection, case.question) for case in evaluate.read_suites(work.suites)]
+    return [(case.collection, case.question) for case in read_suites(work.suites)]
 
 
 async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:
@@ -121,7 +127,7 @@ async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scor
     groups = [Group(query, group.texts, rewards) for query, group, rewards in parts]
     return Curated(
         rows=tuple(curate(groups, work.settings.trainer.method)),
-        replayed=tuple(replay(chosen.remembered, work.reward)),
+        replayed=tuple(replay(chosen.remembered)),
     )
 
 
@@ -131,42 +137,51 @@ async def _evaluate(
     """Stable and candidate answer the same held-out cases, at temperature 0, through the serving engine."""
     prompted = await evaluate.prompts(cases, work.prompt_source, work.settings.trainer.concurrency)
     await work.served(registered.adapter).probe(prompted[0].messages)
-
-    async def answers(role: Role, model: str) -> tuple[Answered, ...]:
-        return await _answers(work, stages, cases, prompted, role, model)
-
-    stable = await answers("stable", chosen.stable or BASE)
-    return Evaluation(
-        prompts=prompted, stable=stable, candidate=await answers("candidate", registered.adapter)
-    )
+    stable, candidate = await _both(work, stages, "evaluate", cases, prompted, chosen, registered)
+    return Evaluation(prompts=prompted, stable=stable, candidate=candidate)
 
 
-async def _answers(
+async def _conduct(
+    work: Work, stages: Stages, cases: Sequence[SuiteCase], chosen: Chosen, registered: Registered
+) -> Conduct:
+    """The same for what must not get worse."""
+    prompted = await evaluate.prompts(cases, work.prompt_source, work.settings.trainer.concurrency)
+    stable, candidate = await _both(work, stages, "conduct", cases, prompted, chosen, registered)
+    return Conduct(cases=tuple(cases), prompts=prompted, stable=stable, candidate=candidate)
+
+
+async def _both(
     work: Work,
     stages: Stages,
+    stage: str,
     cases: Sequence[SuiteCase],
     prompted: Sequence[Prompted],
-    role: Role,
-    model: str,
-) -> tuple[Answered, ...]:
-    return await evaluate.answers(
-        list(zip(cases, prompted, strict=True)),
-        work.served(model),
-        Sampling(work.settings.agent.max_tokens),
-        work.settings.trainer.concurrency,
-        stages.folder / f"evaluate.{role}.jsonl",
-        work.told(f"evaluate {role}"),
-    )
+    chosen: Chosen,
+    registered: Registered,
+) -> tuple[tuple[Answered, ...], tuple[Answered, ...]]:
+    """Stable's answers, then the candidate's."""
+
+    async def answers(role: Role, model: str) -> tuple[Answered, ...]:
+        return await evaluate.answers(
+            list(zip(cases, prompted, strict=True)),
+            work.served(model),
+            Sampling(work.settings.agent.max_tokens),
+            work.settings.trainer.concurrency,
+            stages.folder / f"{stage}.{role}.jsonl",
+            work.told(f"{stage} {role}"),
+        )
+
+    return await answers("stable", chosen.stable or BASE), await answers("candidate", registered.adapter)
 
 
-async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) -> Gated:
+async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation, conducted: Conduct) -> Gated:
     """Every gate's verdict, and the night's: the worst of them."""
     trainer = work.settings.trainer
     terms = trainer.min_cases, trainer.alpha, trainer.seed
     pairs = evaluation.pairs(cases)
     groups, stable, candidate = [pair.group for pair in pairs], evaluation.stable, evaluation.candidate
     chose, judges = evaluation.rises(cases, work.reward), evaluation.rises(cases, work.second)
-    judged = (
+    judged = [
         gates.better(pairs, *terms),
         gates.rewarded(chose.by_group, *terms),
         gates.seconded(judges.by_group, work.second.name, *terms),
@@ -176,9 +191,11 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation) 
         cost.tokens(groups, stable, candidate, *terms),
         cost.latency(groups, stable, candidate, *terms),
         gates.answered(pairs, trainer.min_cases),
-    )
+    ]
+    if conducted.cases:
+        judged.append(behaves(conducted.cases, conducted.pairs(conducted.cases), *terms))
     return Gated(
-        gates=judged,
+        gates=tuple(judged),
         rewards=chose.means,
         second=judges.means,
         second_model={"name": work.second.name, "version": work.second.version},
@@ -196,11 +213,16 @@ async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gat
     return Deployed(action=change.action)
 
 
-def _too_few(curated: Curated, chosen: Chosen, needed: int) -> str:
-    return (
-        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from, "
-        f"and {len(curated.replayed)} of earlier nights; {needed} are needed."
+def too_few(curated: Curated, chosen: Chosen, needed: int) -> str:
+    """Why there is not enough to train on, or nothing. What is only replayed would teach the same again."""
+    if curated.rows and len(curated.every) >= needed:
+        return ""
+    found = (
+        f"{len(curated.rows)} of {len(chosen.queries)} questions have a clearly right answer to learn from"
     )
+    if not curated.rows:
+        return f"{found}: nothing is new since the last night that learned."
+    return f"{found}, and {len(curated.replayed)} of earlier nights; {needed} are needed."
 
 
 def _end(stages: Stages, summary: Summary, verdict: Verdict, reason: str) -> NightResult:

@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.curate import Row
-from trainer.evaluate import Answered, Prompted, SuiteCase
+from trainer.evaluate import Answered, Prompted
 from trainer.gates import Gate, Pair, Verdict
 from trainer.order import Method
 from trainer.queries import Query
 from trainer.replay import Remembered
 from trainer.resample import Sampled
 from trainer.reward.model import Case, Reward, RewardModel
+from trainer.suite import SuiteCase
 
 
 class Note(BaseModel):
@@ -129,7 +130,7 @@ class Evaluation(Note):
         """Each case with both scores, clustered by the business that it asks about."""
         return [
             Pair(
-                case=case.id,
+                case=case.key,
                 group=case.group,
                 stable=float(stable.passed),
                 candidate=float(candidate.passed),
@@ -148,6 +149,12 @@ class Evaluation(Note):
             by_group=tuple((case.group, after - before) for case, before, after in sides),
             means={"stable": fmean(stable), "candidate": fmean(candidate)},
         )
+
+
+class Conduct(Evaluation):
+    """The same of the cases of conduct."""
+
+    cases: tuple[SuiteCase, ...]
 
 
 class Gated(Note):

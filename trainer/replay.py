@@ -1,7 +1,7 @@
 """Replay: what earlier nights chose is learned from again, so that a night builds on all of its window.
 
 Every night trains from the base model; without replay it would forget what earlier nights had found. Rows of
-nights that were rejected are left out, and so is what the present reward would no longer call good.
+nights that were rejected are left out, and so is what the present reward no longer calls good.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from pydantic import BaseModel, ConfigDict
 from infra.lake import Lake
 from trainer.curate import Row
 from trainer.judged import Asked
+from trainer.logged import texts
 from trainer.queries import Query, fresh
 from trainer.reward.model import Case, RewardModel
 
 
 class Remembered(BaseModel):
-    """A completion that an earlier night chose, with its query as it was served."""
+    """A completion that an earlier night chose, with its query as it was served and its reward today."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -27,6 +28,7 @@ class Remembered(BaseModel):
     query: Query
     sample: int
     completion: str
+    reward: float
 
 
 def recall(
@@ -36,10 +38,12 @@ def recall(
     held_out: Iterable[str],
     judged: Iterable[Asked],
     limit: int,
+    reward: RewardModel,
 ) -> list[Remembered]:
     """What nights chose of the window's queries, newest first, at most `limit`; one for each question.
 
-    What is held out or judged by now is left out (`queries.fresh`), whenever it was learned from.
+    What is held out or judged by now is left out (`queries.fresh`), whenever it was learned from. So is what
+    `reward` no longer calls good: its question is sampled anew.
 
     Raises:
         LakeError: the record cannot be read.
@@ -47,32 +51,36 @@ def recall(
     if not limit:  # not to join the whole window for nothing
         return []
     rows = lake.query("chosen_completions", since=since, until=until)
-    known = fresh(rows, held_out, judged)
+    known = fresh(rows, held_out, judged, limit)
     kept = {row["response_id"] for some in known.values() for row in some}
-    found = [
+    rows = [row for row in rows if row["response_id"] in kept][:limit]
+    whole = texts(lake, rows)
+    queries = [whole[row["response_id"]] for row in rows]
+    cases = [
+        Case(query.query, query.facts, row["completion"]) for query, row in zip(queries, rows, strict=True)
+    ]
+    return [
         Remembered(
             night=row["night"],
-            query=Query.from_row(row),
+            query=query,
             sample=row["sample"],
             completion=row["completion"],
+            reward=judged.value,
         )
-        for row in rows
-        if row["response_id"] in kept
+        for row, query, judged in zip(rows, queries, reward.score(cases), strict=True)
+        if judged.good
     ]
-    return found[:limit]
 
 
-def replay(remembered: Sequence[Remembered], reward: RewardModel) -> list[Row]:
-    """Rows to train on: those that `reward` calls good today, in their order."""
-    cases = [Case(one.query.query, one.query.facts, one.completion) for one in remembered]
+def replay(remembered: Sequence[Remembered]) -> list[Row]:
+    """Rows to train on, in their order."""
     return [
         Row(
             response_id=one.query.response_id,
             prompt=one.query.prompt,
             completion=one.completion,
             sample=one.sample,
-            reward=judged.value,
+            reward=one.reward,
         )
-        for one, judged in zip(remembered, reward.score(cases), strict=True)
-        if judged.good
+        for one in remembered
     ]

@@ -12,10 +12,11 @@ from typing import Any, Literal, TypeVar
 from infra.events import CompletionScored, DeploymentChanged, Evaluated
 from infra.privacy import redact
 from infra.settings import Settings
-from trainer.evaluate import Answered, SuiteCase
+from trainer.evaluate import Answered
 from trainer.gates import Verdict, diverged, mean_interval
-from trainer.notes import Chosen, Curated, Evaluation, Gated, Note, Registered, Resampled, Scored
+from trainer.notes import Chosen, Conduct, Curated, Evaluation, Gated, Note, Registered, Resampled, Scored
 from trainer.report import report, said
+from trainer.suite import SuiteCase
 from trainer.words import length
 
 Noted = TypeVar("Noted", bound=Note)
@@ -165,7 +166,20 @@ class Summary:
             "by_polarity": {name: _by_polarity(side) for name, side in sides.items()},
             "copies": {name: _share([a.copied for a in side]) for name, side in sides.items()},
             "words": {name: median(length(a.answer) for a in side) for name, side in sides.items()},
+            "conduct": self._conduct(),
         }
+
+    def _conduct(self) -> dict[str, dict[str, float]]:
+        """The share of cases that each suite of conduct saw passed, by model."""
+        conducted = self._get(Conduct)
+        if not conducted:
+            return {}
+        shares: dict[str, dict[str, float]] = {}
+        for suite in sorted({case.suite for case in conducted.cases}):
+            places = [place for place, case in enumerate(conducted.cases) if case.suite == suite]
+            for name, side in (("stable", conducted.stable), ("candidate", conducted.candidate)):
+                shares.setdefault(suite, {})[name] = _share([side[place].passed for place in places])
+        return shares
 
     def _rate(self, evaluation: Evaluation, side: Sequence[Answered]) -> dict[str, float]:
         trainer = self._settings.trainer

@@ -17,6 +17,16 @@ _NEGATION = re.compile(
     r"\b(?:no|not|none|never|neither|nor|without|cannot|unavailable|unfortunately|prohibited|forbidden)\b|n't\b",
     re.IGNORECASE,
 )
+# Says that it does not know or will not do it, or whom to ask; "we do not have a pool" is an answer.
+_DECLINES = re.compile(
+    r"\b(?:(?:do|does|could|would|will|is|are)(?: not|n't)|am not|can(?: not|not|'t)|won't)"
+    r"(?: \w+)? (?:know|say|tell|answer|help|assist|able|sure|aware|certain|permitted)\b"
+    r"|\b(?:can(?: not|not|'t)|could(?: not|n't)) (?:find|do|provide|give|share|discuss|write|explain)\b"
+    r"|(?:\bnot|n't) (?:(?:have|has) (?:any |that |this |the )?information|mention|specif|state|say)"
+    r"|\b(?:not (?:sure|known|mentioned|stated|specified|provided|listed)|no (?:information|facts?)|unable to"
+    r"|sorry|colleague|contact|please (?:ask|call)|reach out)\b",
+    re.IGNORECASE,
+)
 # Words that carry no content of their own. Negations are polarity's business, "yes" and "any" are noise.
 _EMPTY = frozenset(
     """
@@ -43,6 +53,11 @@ def stems(text: str) -> list[str]:
 def negated(text: str) -> bool:
     """Whether the text denies: the polarity of "there is no parking" differs from "there is parking"."""
     return bool(_NEGATION.search(text))
+
+
+def declines(text: str) -> bool:
+    """Whether the text says that it does not know or will not help, or sends to somebody who might."""
+    return bool(_DECLINES.search(text.replace("\u2019", "'")))
 
 
 def length(text: str) -> int:

@@ -90,7 +90,7 @@ class Work:
         with Lake.open(self.settings, snapshot=snapshot) as lake:
             # The other methods learn from whole groups, which are not kept.
             again = trainer.replay if trainer.method == "sft" else 0
-            known = recall(lake, since, now, trainer.held_out, judged, again)
+            known = recall(lake, since, now, trainer.held_out, judged, again, self.reward)
             learned = [(one.query.collection, one.query.query) for one in known]
             count, queries = logged.choose(
                 lake, since, now, trainer.held_out, judged, trainer.queries, trainer.seed, learned

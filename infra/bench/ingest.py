@@ -35,6 +35,8 @@ from infra.settings import Settings
 
 EVENTS = 100_000
 ROUNDS = 3
+# Between looks at the record, which take of the cores what the collector could have.
+_LOOK_S = 0.1
 _PROMPT = (
     Message(role="system", content="Facts: " + "parking is free; " * 10),
     Message(role="user", content="?"),
@@ -162,24 +164,33 @@ def _collect(settings: Settings, events: int) -> Collected:
         (sys.executable, "-m", "collector"), settings.data / "collector.log", **variables
     ) as process:
         watched = psutil.Process(process.pid)
-        while not memory or memory[-1][0] < events:
-            done = _recorded(settings, name)
-            memory.append((done, watched.memory_info().rss / 1e6))
-            if done and not began:
-                first, began = done, time.monotonic()
-            time.sleep(0.02)
+        with _appeared(settings) as lake:
+            while not memory or memory[-1][0] < events:
+                done = _recorded(lake, name)
+                memory.append((done, watched.memory_info().rss / 1e6))
+                if done and not began:
+                    first, began = done, time.monotonic()
+                time.sleep(_LOOK_S)
         seconds = (time.monotonic() - began) * events / max(events - first, 1)
     early = max(size for done, size in memory if done <= events / 10 or done == first)
     return Collected(seconds, early, max(size for _, size in memory))
 
 
-def _recorded(settings: Settings, log: str) -> int:
+def _appeared(settings: Settings) -> Lake:
+    """The record as soon as the collector has made it. Opened once: that takes as much as ten commits do."""
+    deadline = time.monotonic() + 60.0
+    while True:
+        try:
+            return Lake.open(settings)
+        except LakeError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_LOOK_S)
+
+
+def _recorded(lake: Lake, log: str) -> int:
     """Interactions that are in the record: others may be there from before, of another log."""
-    try:
-        with Lake.open(settings) as lake:
-            offsets = lake.offsets(log)
-    except LakeError:
-        return 0
+    offsets = lake.offsets(log)
     return sum(offset for partition, offset in offsets.items() if partition.topic == Topic.INTERACTIONS)
 
 

@@ -54,15 +54,6 @@ def rewards(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def diverges(manifest: Manifest) -> bool:
-    """Whether the reward went up while the pass rate went down: the reward is being gamed."""
-    models = {row["model"]: row for row in rewards(manifest)}
-    if len(models) < 2 or any(row[key] is None for row in models.values() for key in ("reward", "rate")):
-        return False
-    stable, candidate = models["stable"], models["candidate"]
-    return bool(candidate["reward"] > stable["reward"] and candidate["rate"] < stable["rate"])
-
-
 def report(manifest: Manifest, verdict: str, reason: str, seconds: float) -> list[str]:
     """The morning report's paragraphs: the trainer's own, or the same told from the figures."""
     written = manifest.get("report")

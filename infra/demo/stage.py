@@ -24,6 +24,7 @@ class Sizes:
     samples: int = 6  # completions for each question
     min_rows: int = 30  # fewer chosen rows move a 135M model too little for the suite to see
     min_cases: int = 100  # fewer cases cannot show a gain of a few points
+    conduct: int = 15  # cases of each suite of conduct
 
 
 def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Path:
@@ -46,6 +47,7 @@ def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> P
         f"samples = {sizes.samples}",
         f"min_rows = {sizes.min_rows}",
         f"min_cases = {sizes.min_cases}",
+        f"conduct = {sizes.conduct}",
         f"seed = {seed}",
         f"held_out = {json.dumps(held_out)}",
         "",

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import duckdb
+from pydantic_core import to_json
 
 from infra import sql
 from infra.errors import LakeError, Unstorable
@@ -206,17 +207,20 @@ class Lake:
             raise
 
     def _insert(self, table: str, rows: Sequence[Row]) -> int:
-        """Inserts the rows that are new to the table, column by column; how many those were."""
+        """Inserts the rows that are new to the table; how many those were."""
         types = self._types(table)
         if "event_id" in types:
             rows = self._new(table, rows)
         unknown = {column for row in rows for column in row} - types.keys()
         assert not unknown, f"{table} has no columns {unknown}"
         if rows:
-            names = ", ".join(f'"{column}"' for column in types)
-            lists = ", ".join(f"unnest(${column}::{kind}[])" for column, kind in types.items())
-            values = {column: [row.get(column) for row in rows] for column in types}
-            self._connection.execute(f'INSERT INTO "{table}" ({names}) SELECT {lists}', values)
+            # As JSON a row costs a sixth of what it costs value by value.
+            kinds = ", ".join(f'"{column}":"{kind}"' for column, kind in types.items())
+            self._connection.execute(
+                f"INSERT INTO \"{table}\" BY NAME SELECT unnest(from_json_strict(row, '{{{kinds}}}')) "  # noqa: S608
+                "FROM (SELECT unnest($rows::VARCHAR[]) AS row)",
+                {"rows": [_text(table, {column: row.get(column) for column in types}) for row in rows]},
+            )
         return len(rows)
 
     def _new(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
@@ -266,6 +270,14 @@ class Lake:
                 reached = {"at": datetime.now(UTC), "version": step.version, "name": step.name}
                 self._insert("schema_version", [reached])
         self.compact()  # rows of older schemas leave the catalog before other processes know their place
+
+
+def _text(table: str, row: Row) -> str:
+    """A row as JSON."""
+    try:
+        return to_json(row, inf_nan_mode="strings").decode()
+    except ValueError as err:  # half a surrogate pair
+        raise Unstorable(f"A row of {table} cannot be written: {err}.") from err
 
 
 def _read(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:

@@ -52,7 +52,7 @@ def told(row: Row, done: Mapping[str, float], learned: Sequence[Row], cases: Ite
     return {
         **{name: row[name] for name in names},
         "paragraphs": manifests.report(manifest, row["verdict"], row["reason"], row["seconds"]),
-        "diverges": manifest.get("diverged") is True or manifests.diverges(manifest),
+        "diverges": manifest.get("diverged") is True,
         "learned": _learned(manifest, learned),
         "gates": [{**gate, "said": said(gate)} for gate in manifests.gates(manifest)],
         "measured": measured(manifest),

@@ -103,16 +103,24 @@ FROM drawn
 ORDER BY n;
 
 -- name: bench_completions
--- Makes the completions of $limit nights since $since: 400 queries, 8 samples each.
+-- Makes the completions of $limit nights since $since, 8 samples each of at most 400 queries: any of the $offset
+-- newest answers before the night (answers come every $bucket_s seconds), as a night looks at the newest first.
 INSERT INTO completions
-WITH drawn AS (
-    SELECT night, number, hash(night, number) AS h, $since::TIMESTAMPTZ + to_days(night::INTEGER) AS "at"
-    FROM range($limit::BIGINT) AS nights(night), range(3200) AS numbers(number)
+WITH nights AS (
+    SELECT night, $since::TIMESTAMPTZ + to_days(night::INTEGER) AS "at" FROM range($limit::BIGINT) AS numbers(night)
+),
+asked AS (
+    SELECT night, nights."at", response_id, collection,
+        row_number() OVER (PARTITION BY night ORDER BY hash(response_id)) - 1 AS place
+    FROM interactions JOIN nights ON interactions."at" < nights."at"
+        AND interactions."at" >= nights."at" - to_microseconds(($offset::BIGINT * $bucket_s::DOUBLE * 1e6)::BIGINT)
+    QUALIFY place < 400
+),
+drawn AS (
+    SELECT *, place * 8 + sample AS number, hash(place, sample) AS h FROM asked, range(8) AS samples(sample)
 )
 SELECT 'completion-' || night || '-' || number AS event_id, "at", 'nights' AS log_topic, 0 AS log_partition,
-    night * 4000 + number AS log_offset, 'night-' || night AS night,
-    coalesce((SELECT min(response_id) FROM interactions), 'r') || '-' || number // 8 AS response_id,
-    'hotel' AS collection, (number % 8)::INTEGER AS sample,
+    night * 4000 + number AS log_offset, 'night-' || night AS night, response_id, collection, sample::INTEGER AS sample,
     'Yes, there is free parking behind the house for all of our guests.' AS text,
     (h % 1000) / 1000 AS reward, '{"covers": 0.8, "grounded": 0.9}' AS parts, (8 + h % 30)::INTEGER AS tokens,
     number % 16 = 0 AS chosen, '{}' AS extra

@@ -42,17 +42,21 @@ ORDER BY conversation_id, collection, query;
 
 -- name: chosen_completions
 -- What nights chose to learn from among the interactions from $since up to, but without, $until, of nights that were
--- not rejected: the latest choice for each, newest interaction first.
-WITH chosen AS (
+-- not rejected: the latest choice for each, newest interaction first, without its long texts.
+WITH chosen AS MATERIALIZED (
     SELECT night, response_id, sample, text, "at"
     FROM completions
     WHERE chosen AND night NOT IN (SELECT night FROM night_states WHERE verdict = 'fail')
     QUALIFY row_number() OVER (PARTITION BY response_id ORDER BY "at" DESC, night DESC, sample) = 1
+),
+asked AS MATERIALIZED (
+    SELECT response_id, "at", event_id, collection, query
+    FROM interactions
+    WHERE status = 'ok' AND "at" >= $since AND "at" < $until
+        AND response_id IN (SELECT response_id FROM chosen)
 )
-SELECT chosen.night, chosen.sample, chosen.text AS completion, asked.response_id, asked.conversation_id,
-    asked.collection, asked.query, asked.prompt, asked.facts
-FROM chosen JOIN interactions AS asked USING (response_id)
-WHERE asked.status = 'ok' AND asked."at" >= $since AND asked."at" < $until
+SELECT chosen.night, chosen.sample, chosen.text AS completion, response_id, asked."at", asked.collection, asked.query
+FROM chosen JOIN asked USING (response_id)
 ORDER BY asked."at" DESC, asked.event_id DESC;
 
 -- name: ratings

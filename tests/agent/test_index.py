@@ -10,7 +10,7 @@ import pytest
 from agent.index import Index, Vectors, Words, shares
 from infra.demo.business import businesses, questions
 from infra.events import Fact
-from trainer.evaluate import states
+from trainer.suite import states
 
 VECTORS = Path(__file__).parents[2] / "models" / "minilm-static"
 

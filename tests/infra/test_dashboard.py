@@ -217,12 +217,6 @@ def test_a_manifest_of_any_shape_is_read() -> None:
     assert manifest.report({"report": "One.\n\nTwo."}, "pass", "", 1.0) == ["One.", "Two."]
 
 
-def test_reward_up_and_pass_rate_down_is_told() -> None:
-    rates = {"stable": {"rate": 0.9}, "candidate": {"rate": 0.22}}
-    assert manifest.diverges({"reward": {"stable": 1, "candidate": 2}, "pass_rate": rates})
-    assert not manifest.diverges({"reward": {"stable": 2, "candidate": 1}, "pass_rate": rates})
-
-
 def test_adapters_show_stage_lineage_and_verified_hashes(shown: Shown) -> None:
     stages = {row["name"]: row["stage"] for row in shown.client.get("/api/adapters").json()["adapters"]}
     assert stages == {shown.stable: "stable", shown.canary: "canary"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,8 @@ from infra.engine import BASE, Delta, Engine, Sampling
 from infra.errors import EngineError
 from infra.events import Message
 from tests import lora_adapters
-from tests.engines import BASE_MODEL, real_process, stub_process
+from tests.conftest import find_ports
+from tests.engines import stub_process
 
 GREEDY = Sampling(max_tokens=16)
 # As many as the engine computes in one batch by default.
@@ -28,19 +28,13 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", params=["stub", pytest.param("vllm", marks=pytest.mark.engine)])
-def url(request: pytest.FixtureRequest, folders: Path, free_port: int) -> Iterator[str]:
-    if request.param == "vllm" and not (BASE_MODEL / "config.json").is_file():
-        pytest.skip(f"the base model is not in {BASE_MODEL}: `make demo` puts it there")
-    start = stub_process if request.param == "stub" else real_process
-    with start(free_port, folders / f"{request.param}.log") as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+def url(request: pytest.FixtureRequest, folders: Path) -> Iterator[str]:
+    if request.param == "vllm":
+        yield request.getfixturevalue("real_engine")
+    else:
+        (port,) = find_ports(1)
+        with stub_process(port, folders / "stub.log") as url:
+            yield url
 
 
 @pytest.fixture

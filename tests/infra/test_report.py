@@ -61,6 +61,11 @@ def learned(number: int, query: str = "Is there parking?") -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize("diverged", [True, False])
+def test_a_reward_that_rose_while_answers_did_not_is_told(diverged: bool) -> None:
+    assert nights.told(row(diverged=diverged), {}, [], [])["diverges"] is diverged
+
+
 def test_broken_answers_are_shown_however_many_were_mended() -> None:
     found = changes([*(case(n, 0, 1) for n in range(50)), *(case(50 + n, 1, 0) for n in range(8))])
     kinds = [answer["kind"] for answer in found["shown"]]

@@ -12,7 +12,9 @@ from infra.events import Fact
 from infra.lake import Lake
 from infra.settings import Settings
 from trainer.replay import Remembered, recall, replay
+from trainer.reward.controls import LongestReward
 from trainer.reward.grounded import GroundedReward
+from trainer.reward.model import RewardModel
 
 SINCE = datetime(2026, 3, 1, tzinfo=UTC)
 UNTIL = SINCE + timedelta(days=14)
@@ -76,9 +78,10 @@ def lake(settings: Settings) -> Iterator[Lake]:
         yield opened
 
 
-def recalled(lake: Lake, limit: int = 10) -> list[Remembered]:
+def recalled(lake: Lake, limit: int = 10, reward: RewardModel | None = None) -> list[Remembered]:
     judged = [("inn", "Is parking of the suite's free?")]
-    return recall(lake, SINCE, UNTIL, ("bar",), judged, limit)
+    # By default one that calls every answer good.
+    return recall(lake, SINCE, UNTIL, ("bar",), judged, limit, reward or LongestReward())
 
 
 def told(found: Sequence[Remembered]) -> list[tuple[str, str, int]]:
@@ -95,7 +98,7 @@ def test_no_more_than_the_limit(lake: Lake) -> None:
 
 
 def test_only_what_the_present_reward_calls_good_is_trained_on(lake: Lake) -> None:
-    rows = replay(recalled(lake), GroundedReward())
+    rows = replay(recalled(lake, reward=GroundedReward()))
     assert [(row.response_id, row.completion, row.sample) for row in rows] == [
         ("r1", "Parking is free for guests.", 3)
     ]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.evaluate import Answered, Prompted, SuiteCase
+from trainer.evaluate import Answered, Prompted
 from trainer.gates import Gate, Verdict
 from trainer.notes import Evaluation
 from trainer.report import said
+from trainer.suite import SuiteCase
 from trainer.summary import evaluation_events
 
 CASE = SuiteCase(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.words import covered, length, negated, stems
+from trainer.words import covered, declines, length, negated, stems
 
 
 def test_stems_drop_empty_words_and_keep_numbers_and_times() -> None:
@@ -43,3 +43,25 @@ def test_covered_is_a_share_and_all_of_itself(of: str, by: str) -> None:
     assert 0.0 <= covered(of, by) <= 1.0
     assert covered(of, by=of) == 1.0
     assert length(of) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I don't know.", True),
+        ("I can\u2019t help with that.", True),
+        ("We cannot answer this question.", True),
+        ("I am not able to say.", True),
+        ("The facts do not mention it.", True),
+        ("Sorry, that is beyond me.", True),
+        ("Please ask our reception.", True),
+        ("There is no information about that.", True),
+        ("Yes, it is free.", False),
+        ("No, we do not have a pool.", False),
+        ("You cannot bring pets.", False),
+        ("Guests can say hello to the cat.", False),
+        ("", False),
+    ],
+)
+def test_declining_is_told_from_denying(text: str, expected: bool) -> None:
+    assert declines(text) is expected

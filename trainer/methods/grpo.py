@@ -19,7 +19,7 @@ from trainer.curate import worth
 from trainer.methods.head import spare_prompts
 from trainer.order import Order
 from trainer.reward.model import Case, RewardModel
-from trainer.reward.named import reward
+from trainer.reward.named import chooser
 
 with warnings.catch_warnings():
     # TRL imports an engine where it finds one, and both warn of it; none is used here.
@@ -61,7 +61,7 @@ def make(order: Order, rows: list[dict[str, Any]], arguments: dict[str, Any], pa
     )
     trainer = GRPOTrainer(
         args=settings,
-        reward_funcs=judge(reward(found.trainer.reward, found), rows),
+        reward_funcs=judge(chooser(found), rows),
         # The rows themselves stay with the judge: their facts fit no table.
         train_dataset=Dataset.from_list([{"prompt": row["prompt"], "row": i} for i, row in enumerate(rows)]),
         **parts,

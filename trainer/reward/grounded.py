@@ -36,25 +36,28 @@ def _score(case: Case) -> Reward:
         return Reward(value=0.0, good=False, parts={"empty": 1.0})
     fact = case.facts[0].text
     covers = covered(fact, by=answer)
-    supported = _supported(answer, case.query, fact)
+    backed = supported(answer, case.query, fact)
     agrees = negated(answer) == negated(fact)
-    brief = length(answer) <= max(LONGEST, 2 * length(fact))
+    short = brief(answer, fact)
     loops = repeats(answer)
-    value = (
-        (0.5 * covers + 0.5 * supported) * (1.0 if agrees else 0.3) * (1.0 if brief else 0.5) * (1.0 - loops)
-    )
-    good = covers >= COVERS and supported >= SUPPORTED and agrees and brief and loops < 0.2
+    value = (0.5 * covers + 0.5 * backed) * (1.0 if agrees else 0.3) * (1.0 if short else 0.5) * (1.0 - loops)
+    good = covers >= COVERS and backed >= SUPPORTED and agrees and short and loops < 0.2
     parts = {
         "covers": covers,
-        "supported": supported,
+        "supported": backed,
         "agrees": float(agrees),
-        "brief": float(brief),
+        "brief": float(short),
         "repeats": loops,
     }
     return Reward(value=value, good=good, parts=parts)
 
 
-def _supported(answer: str, query: str, fact: str) -> float:
+def brief(answer: str, fact: str) -> bool:
+    """Whether the answer is no longer than people's own replies, or than twice the fact."""
+    return length(answer) <= max(LONGEST, 2 * length(fact))
+
+
+def supported(answer: str, query: str, fact: str) -> float:
     """Share of the answer's content stems that fact or query hold; 0 for an answer without content."""
     said = stems(answer)
     known = set(stems(fact)) | set(stems(query))

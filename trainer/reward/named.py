@@ -15,8 +15,19 @@ from trainer.reward.controls import LongestReward, RandomReward
 from trainer.reward.grounded import GroundedReward
 from trainer.reward.judge import JudgeReward
 from trainer.reward.model import RewardModel
+from trainer.reward.verifiers import verified
 
 GROUP = "nightshift.rewards"
+
+
+def chooser(settings: Settings) -> RewardModel:
+    """The reward that chooses what to learn from, ready to score: `trainer.reward` with its verifiers.
+
+    Raises:
+        SettingsError: no installed package has a reward or a verifier of that name.
+        NightError: it lacks a file that it needs; the message says how to get it.
+    """
+    return verified(reward(settings.trainer.reward, settings), settings)
 
 
 def second(settings: Settings) -> RewardModel:

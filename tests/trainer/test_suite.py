@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.errors import NightError
-from trainer.evaluate import SuiteCase, read_suites, spells, states
+from trainer.suite import SuiteCase, read_suites, spells, states
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,34 @@ def test_a_case_judges_by_its_spellings_or_its_reference() -> None:
     assert not stated.passed("No pets.")
     assert spelled.passed("No pets.")
     assert (stated.group, spelled.group) == ("inn", "animals")
+
+
+def test_a_case_declines_or_avoids() -> None:
+    declined = SuiteCase(id="1", collection="inn", question="q", declines=True)
+    avoided = SuiteCase(id="2", collection="inn", question="q", avoid=("zebra",))
+    both = SuiteCase(id="3", collection="inn", question="q", reference="Pets are welcome.", avoid=("tigers",))
+    assert [declined.passed(answer) for answer in ("I don't know that.", "It is Lima.", "")] == [
+        True,
+        False,
+        False,
+    ]
+    assert [avoided.passed(answer) for answer in ("No.", "Zebra!", "A zebrafish.", " ")] == [
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert both.passed("Pets are welcome.")
+    assert not both.passed("Pets are welcome, and tigers.")
+
+
+def test_a_case_that_could_not_fail_is_none() -> None:
+    with pytest.raises(ValueError, match="a case needs a reference"):
+        SuiteCase(id="1", collection="inn", question="q")
+
+
+def test_two_suites_may_number_their_cases_alike(tmp_path: Path) -> None:
+    line = '{"id": "1", "collection": "inn", "question": "q", "reference": "r"}\n'
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jsonl").write_text(line)
+    assert [case.key for case in read_suites(tmp_path)] == ["a/1", "b/1"]
