@@ -12,10 +12,12 @@ from functools import cache
 
 from pydantic_core import to_json
 
+from collector import quick
+from collector.quick import Reading
 from collector.signals import signals
 from infra.errors import EventError
 from infra.eventlog.base import Record
-from infra.events import Body, Event, Interaction
+from infra.events import BODIES, Body, Event
 
 Row = dict[str, object]
 
@@ -38,7 +40,7 @@ _LARGEST = 2**31 - 1
 def rows(record: Record) -> dict[str, list[Row]]:
     """The rows that one record gives, by table: never none."""
     try:
-        return _rows(record, *Event.read(record.value))
+        return _rows(record, quick.read(record.value) or read_slowly(record.value))
     except (ValueError, OverflowError) as err:  # EventError, text that is no Unicode, a date before year 1
         return dead_letter(record, str(err))
 
@@ -67,41 +69,50 @@ def by_table(found: Iterable[Mapping[str, list[Row]]]) -> dict[str, list[Row]]:
     return batch
 
 
-def _rows(record: Record, event: Event, body: Body) -> dict[str, list[Row]]:
+def read_slowly(value: bytes) -> Reading:
+    """Any event, through its class.
+
+    Raises:
+        EventError: it is none, and the reason.
+    """
+    event, body = Event.read(value)
     if not event.id:
         raise EventError("The event has an empty id, so a second one could not be told from it.")
-    row = _source(record, event) | _columns(body) | {"extra": _extra(event, body)}
+    fields = vars(body)
+    values = [_plain(fields[name]) for name in type(body).model_fields]
+    return Reading(event.id, _utc(event.at), event.type, body, values, _extra(event, body))
+
+
+def _rows(record: Record, event: Reading) -> dict[str, list[Row]]:
+    row = _source(record, event)
+    row.update(zip(_columns(event.type), event.values, strict=True))
+    row["extra"] = event.extra
     _check(row)
     found = {TABLE_OF[event.type]: [row]}
-    if isinstance(body, Interaction) and (signs := _signs(record, event, body)):
+    if event.type == "interaction" and (signs := _signs(record, event)):
         found["signals"] = signs
     return found
 
 
-def _source(record: Record, event: Event) -> Row:
+def _source(record: Record, event: Reading) -> Row:
     """What every row says of its event."""
     return {
         "event_id": event.id,
-        "at": _utc(event.at),
+        "at": event.at,
         "log_topic": record.position.partition.topic,
         "log_partition": record.position.partition.number,
         "log_offset": record.position.offset,
     }
 
 
-def _columns(body: Body) -> Row:
-    """The body's known fields; nested ones as JSON text."""
-    values = vars(body)
-    return {column: _plain(values[name]) for column, name in _fields(type(body))}
-
-
 @cache
-def _fields(kind: type[Body]) -> list[tuple[str, str]]:
-    """(column, field) for each known field."""
-    return [(_COLUMN_OF.get(name, name), name) for name in kind.model_fields]
+def _columns(kind: str) -> list[str]:
+    """The columns of a body's fields, in their order."""
+    return [_COLUMN_OF.get(name, name) for name in BODIES[kind].model_fields]
 
 
 def _plain(value: object) -> object:
+    """A field as the record keeps it; nested ones as JSON text."""
     if type(value) in _PLAIN:
         return value
     return _json(value) if isinstance(value, (dict, tuple)) else str(value)  # an enum's text
@@ -112,18 +123,18 @@ def _extra(event: Event, body: Body) -> str:
     return _json({**(event.model_extra or {}), **(body.model_extra or {})})
 
 
-def _signs(record: Record, event: Event, body: Interaction) -> list[Row]:
+def _signs(record: Record, event: Reading) -> list[Row]:
     return [
         _source(record, event)
         | {
             # An interaction can give several: the kind makes the id unique.
             "event_id": f"{event.id}:{signal.kind}",
-            "conversation_id": body.conversation_id,
-            "response_id": body.response_id,
+            "conversation_id": event.body.conversation_id,
+            "response_id": event.body.response_id,
             "kind": str(signal.kind),
             "value": signal.value,
         }
-        for signal in signals(body)
+        for signal in signals(event.body)
     ]
 
 
