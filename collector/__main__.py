@@ -9,6 +9,7 @@ event log that is down is waited for.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import signal
@@ -83,8 +84,18 @@ def collect(settings: Settings, stop: threading.Event) -> None:
         address = settings.collector.host, settings.collector.port
         with ProbeServer(*address, ready, metrics.registry):
             give_way(COLLECTING)  # once it has started: a restart is what others wait for
+            _tune()
             logger.info("collecting into %s, probes on %s:%d", settings.lake_catalog, *address)
             ingest.run(stop)
+
+
+def _tune() -> None:
+    """The interpreter, for two threads that make many objects and hand them on."""
+    # Rows refer to nothing that refers back: looking for such after every 700 took a fifth of the time.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 100)
+    # So long a commit waits for the interpreter at each of its statements while the next batch is read.
+    sys.setswitchinterval(0.0005)
 
 
 if __name__ == "__main__":

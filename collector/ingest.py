@@ -31,6 +31,8 @@ GROUP = "collector"
 # Seconds before a refused commit is tried again; after the last one all begins anew, from the log and from
 # where the lake stands. The catalog's own wait of 5 s comes on top of each.
 PAUSES_S = (0.1, 0.3, 1.0, 3.0, 5.0)
+# Between looks at how far behind the record is.
+MEASURE_S = 1.0
 # Between tries to read the log.
 PAUSE_S = 1.0
 # Versions of the record between merges of small files. Merging 500 files takes about half a second; 1,000
@@ -70,6 +72,7 @@ class Ingest:
         self._between = between
         self._trouble = ""
         self._committing: Future[None] | None = None
+        self._measured_at = -MEASURE_S
         self._next: dict[Partition, int] = {}
         self._left_at = -1  # the record's snapshot after our last commit
 
@@ -214,6 +217,10 @@ class Ingest:
             logger.warning("%s", err)
 
     def _measure_lag(self, reader: Reader) -> None:
+        """Asks the log where it ends, which takes a round trip: now and then."""
+        if time.monotonic() < self._measured_at + MEASURE_S:
+            return
+        self._measured_at = time.monotonic()
         for partition, end in reader.end_offsets().items():
             behind = end - self._next.get(partition, 0)
             self._metrics.lag.labels(partition.topic, partition.number).set(behind)

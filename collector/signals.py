@@ -51,6 +51,11 @@ _PERSON = (
     r"(?:human|live|support|service) agent|customer (?:service|support|care)|member of (?:the )?staff|"
     r"operator|staff member|manager|someone|somebody|a person)"
 )
+# One of these is in whatever asks for a person: looked for first, since few do.
+_PEOPLE = (
+    *("human", "person", "agent", "representative", "supervisor", "customer", "staff", "operator", "manager"),
+    *("someone", "somebody"),
+)
 _PATTERNS = {
     Kind.ASKS_FOR_PERSON: re.compile(
         rf"\b{_WANT}\b(?: \w+){{0,3}}? (?:to|with|me|through|over|for)?(?: \w+){{0,2}}? ?\b{_PERSON}\b"
@@ -75,8 +80,10 @@ _PATTERNS = {
 def signals(interaction: Interaction) -> list[Signal]:
     """The signs in one interaction's query, at most one of a kind."""
     earlier = [message.content for message in interaction.prompt if message.role == "user"][:-1]
-    text = _normal(interaction.query)
     # The first message of a conversation can ask for a person; nothing has been answered to thank for.
+    if not earlier and not any(word in interaction.query.lower() for word in _PEOPLE):
+        return []
+    text = _normal(interaction.query)
     if not earlier:
         return [Signal(Kind.ASKS_FOR_PERSON)] if _PATTERNS[Kind.ASKS_FOR_PERSON].search(text) else []
     found = [Signal(kind) for kind, pattern in _PATTERNS.items() if pattern.search(text)]

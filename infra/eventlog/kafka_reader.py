@@ -124,17 +124,14 @@ class KafkaReader:
             return []
         except kafka.errors.KafkaError as err:
             raise unreachable(self._settings, err) from err
-        return [
-            Record(
-                Position(self._partition(there), one.offset),
-                _text(one.key),
-                one.value or b"",
-                one.timestamp / 1000,
-            )
-            for there, some in found.items()
-            if there not in self._unstarted
-            for one in some
-        ]
+        records: list[Record] = []
+        for there, some in found.items():
+            if there not in self._unstarted:
+                partition = self._partition(there)
+                for one in some:
+                    at = Position(partition, one.offset)
+                    records.append(Record(at, _text(one.key), one.value or b"", one.timestamp / 1000))
+        return records
 
     def _connect(self) -> KafkaConsumer:
         if self._consumer is None:

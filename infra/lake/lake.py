@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -211,7 +211,7 @@ class Lake:
         types = self._types(table)
         if "event_id" in types:
             rows = self._new(table, rows)
-        unknown = {column for row in rows for column in row} - types.keys()
+        unknown = set[str]().union(*rows) - types.keys()
         assert not unknown, f"{table} has no columns {unknown}"
         if rows:
             # As JSON a row costs a sixth of what it costs value by value.
@@ -219,7 +219,7 @@ class Lake:
             self._connection.execute(
                 f"INSERT INTO \"{table}\" BY NAME SELECT unnest(from_json_strict(row, '{{{kinds}}}')) "  # noqa: S608
                 "FROM (SELECT unnest($rows::VARCHAR[]) AS row)",
-                {"rows": [_text(table, {column: row.get(column) for column in types}) for row in rows]},
+                {"rows": [_text(table, row, types) for row in rows]},
             )
         return len(rows)
 
@@ -272,10 +272,11 @@ class Lake:
         self.compact()  # rows of older schemas leave the catalog before other processes know their place
 
 
-def _text(table: str, row: Row) -> str:
-    """A row as JSON."""
+def _text(table: str, row: Row, columns: Iterable[str]) -> str:
+    """A row with all `columns` as JSON."""
+    whole = {column: row.get(column) for column in columns}
     try:
-        return to_json(row, inf_nan_mode="strings").decode()
+        return to_json(whole, inf_nan_mode="strings").decode()
     except ValueError as err:  # half a surrogate pair
         raise Unstorable(f"A row of {table} cannot be written: {err}.") from err
 
