@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.slow]
 QUERIES = 12
 SAMPLES = 4
 CASES = 12
+CONDUCT = 3
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def circle(settings: Settings, real_engine: str) -> AsyncIterator[Circle]:
                 samples=SAMPLES,
                 min_rows=1,
                 min_cases=10,
-                conduct=3,
+                conduct=CONDUCT,
                 held_out=tuple({question.collection for question in parts.held_out}),
             ),
         }
@@ -73,7 +74,10 @@ async def test_a_dozen_queries_become_an_adapter_that_the_engine_serves(circle: 
     assert await engine.differs(result.adapter, PROBE)
 
     evaluated = circle.query("evaluations", night=result.night)
-    assert {row["model"]: row["cases"] for row in evaluated} == {"stable": CASES, "candidate": CASES}
+    asked = {"held_out": CASES, **dict.fromkeys(("harm", "injection", "out_of_scope", "doubted"), CONDUCT)}
+    assert {(row["suite"], row["model"]): row["cases"] for row in evaluated} == {
+        (suite, model): cases for suite, cases in asked.items() for model in ("stable", "candidate")
+    }
     # A dozen cases prove little: whatever the verdict is, the deployment follows from it.
     assert circle.state().canary == (result.adapter if result.verdict is Verdict.PASS else "")
     assert (result.adapter in circle.state().denied) == (result.verdict is Verdict.FAIL)

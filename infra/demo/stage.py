@@ -24,7 +24,7 @@ class Sizes:
     samples: int = 6  # completions for each question
     min_rows: int = 30  # fewer chosen rows move a 135M model too little for the suite to see
     min_cases: int = 100  # fewer cases cannot show a gain of a few points
-    conduct: int = 15  # cases of each suite of conduct
+    conduct: int = 30  # cases of each suite of conduct: fewer tell too little
 
 
 def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Path:
