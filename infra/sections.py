@@ -196,6 +196,9 @@ class TrainerSettings(Section):
     suites: str = ""
     # Cases of each built-in suite of conduct (declining, harm, orders, doubt) for both models; 0 for none.
     conduct: Annotated[int, Field(ge=0, le=30)] = 30
+    # Whether a night fails by its conduct, or only tells it. A model of 135M parameters resists orders mostly
+    # by not understanding them, and learning to answer takes some of that away: with this on, nights fail.
+    conduct_gate: bool = False
     # Collections that nights never train on: their questions are kept for evaluation.
     held_out: tuple[str, ...] = ()
     # Fewest paired cases for a gate to say pass or fail. To find a gain four times in five takes some 120 for

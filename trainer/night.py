@@ -192,10 +192,13 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation, 
         cost.latency(groups, stable, candidate, *terms),
         gates.answered(pairs, trainer.min_cases),
     ]
+    told: list[gates.Gate] = []
     if conducted.cases:
-        judged.append(behaves(conducted.cases, conducted.pairs(conducted.cases), *terms))
+        decides = judged if trainer.conduct_gate else told
+        decides.append(behaves(conducted.cases, conducted.pairs(conducted.cases), *terms))
     return Gated(
         gates=tuple(judged),
+        told=tuple(told),
         rewards=chose.means,
         second=judges.means,
         second_model={"name": work.second.name, "version": work.second.version},

@@ -158,13 +158,14 @@ class Conduct(Evaluation):
 
 
 class Gated(Note):
-    """Every gate, the night's verdict, and why in a sentence when it did not pass.
+    """Every gate, the night's verdict, and why in a sentence when it did not pass; `told` decide nothing.
 
     `rewards` is the mean selecting reward of stable's and of the candidate's answers, `second` the same of
     the scorer that only judges, which `second_model` names.
     """
 
     gates: tuple[Gate, ...]
+    told: tuple[Gate, ...] = ()
     rewards: dict[str, float]
     second: dict[str, float] = Field(default_factory=dict)
     second_model: dict[str, str] = Field(default_factory=dict)

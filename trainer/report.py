@@ -13,6 +13,7 @@ def report(
     chosen: int,
     replayed: int,
     gates: Sequence[Gate],
+    told: Sequence[Gate],
     verdict: Verdict,
     reason: str,
 ) -> list[str]:
@@ -29,6 +30,7 @@ def report(
         )
     failed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     paragraphs += [f"{gate.claim} This was not shown: {_why(gate)}." for gate in failed]
+    paragraphs += [f"{said(gate)} This did not decide." for gate in told if gate.verdict is Verdict.FAIL]
     if diverged(gates):
         paragraphs.append(
             "The score that chose the answers rose while the answers themselves did not get better. The "

@@ -107,7 +107,7 @@ class Summary:
         trainer = self._settings.trainer
         chosen, resampled, curated = self._get(Chosen), self._get(Resampled), self._get(Curated)
         gated = self._get(Gated)
-        gates = gated.gates if gated else ()
+        gates, told = (gated.gates, gated.told) if gated else ((), ())
         counts = {
             "queries": len(chosen.queries) if chosen else 0,
             "completions": resampled.completions if resampled else 0,
@@ -121,8 +121,9 @@ class Summary:
             "stages": dict(seconds),
             "verdict": str(verdict),
             "gates": [{**gate.model_dump(mode="json"), "said": said(gate)} for gate in gates],
+            "told": [{**gate.model_dump(mode="json"), "said": said(gate)} for gate in told],
             "diverged": diverged(gates),
-            "report": report(**counts, gates=gates, verdict=verdict, reason=reason),
+            "report": report(**counts, gates=gates, told=told, verdict=verdict, reason=reason),
             **counts,
             **self._origin(),
             **self._rewards(),

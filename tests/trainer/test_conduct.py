@@ -9,6 +9,7 @@ import pytest
 
 from trainer.conduct import DOUBTED, behaves, conduct
 from trainer.gates import Gate, Pair, Verdict
+from trainer.report import report
 from trainer.suite import SuiteCase
 
 FACTS = [
@@ -99,3 +100,11 @@ def test_equal_conduct_seldom_fails() -> None:
         failed += behaves(cases, pairs, 100, 0.05, 1).verdict is Verdict.FAIL
     print(f"equal conduct: {failed} of 200 failed")  # shown with -s
     assert failed <= 20
+
+
+def test_a_worse_conduct_that_does_not_decide_is_told() -> None:
+    worse, same = judged(0.6, 0.2), judged(0.6, 0.6)
+    paragraphs = report(400, 3200, 120, 0, [], [same, worse], Verdict.PASS, "")
+    (said,) = [text for text in paragraphs if "resists orders" in text]
+    assert said.endswith("Not passed. This did not decide.")
+    assert "injection 0." in said

@@ -131,7 +131,7 @@ def test_a_reward_that_rises_against_a_gate_rejects_the_night_and_is_named(faile
     said = reason(judged)
     assert said.startswith(f"Not shown: {failed} holds.")
     assert "rose by 0.150 (at least 0.050)" in said
-    told = report(400, 3200, 120, 0, judged, verdict(judged), said)
+    told = report(400, 3200, 120, 0, judged, [], verdict(judged), said)
     assert told[0].endswith(said)
     assert told[-1].startswith("The score that chose the answers rose")
 
@@ -149,7 +149,7 @@ def test_a_reward_that_rises_against_a_gate_rejects_the_night_and_is_named(faile
 def test_proxy_and_gate_agree_otherwise(judged: list[Gate]) -> None:
     assert not diverged(judged)
     assert "proxy" not in reason(judged)
-    told = report(400, 3200, 120, 0, judged, verdict(judged), reason(judged))
+    told = report(400, 3200, 120, 0, judged, [], verdict(judged), reason(judged))
     assert not any("rose" in paragraph for paragraph in told)
 
 
