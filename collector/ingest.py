@@ -52,7 +52,7 @@ class Made(NamedTuple):
 
 
 class Ingest:
-    """Reads the log in the thread that calls `run`, writes the lake, and calls `between` two commits."""
+    """Reads the log in the thread that calls `run`, writes the lake, and calls `between` in between."""
 
     def __init__(
         self,

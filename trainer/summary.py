@@ -13,7 +13,7 @@ from infra.events import CompletionScored, DeploymentChanged, Evaluated
 from infra.privacy import redact
 from infra.settings import Settings
 from trainer.evaluate import Answered
-from trainer.gates import Verdict, diverged, mean_interval
+from trainer.gates import Gate, Verdict, diverged, mean_interval
 from trainer.notes import Chosen, Conduct, Curated, Evaluation, Gated, Note, Registered, Resampled, Scored
 from trainer.report import report, said
 from trainer.suite import SuiteCase
@@ -120,8 +120,8 @@ class Summary:
             "versions": self._versions,
             "stages": dict(seconds),
             "verdict": str(verdict),
-            "gates": [{**gate.model_dump(mode="json"), "said": said(gate)} for gate in gates],
-            "told": [{**gate.model_dump(mode="json"), "said": said(gate)} for gate in told],
+            "gates": _gates(gates),
+            "told": _gates(told),
             "diverged": diverged(gates),
             "report": report(**counts, gates=gates, told=told, verdict=verdict, reason=reason),
             **counts,
@@ -194,6 +194,10 @@ class Summary:
         note = self._notes.get(kind)
         assert note is None or isinstance(note, kind)
         return note
+
+
+def _gates(gates: Sequence[Gate]) -> list[dict[str, Any]]:
+    return [{**gate.model_dump(mode="json"), "said": said(gate)} for gate in gates]
 
 
 def _by_polarity(side: Sequence[Answered]) -> dict[str, float]:

@@ -95,9 +95,10 @@ def test_a_package_brings_its_own(settings: Settings, monkeypatch: pytest.Monkey
         def check(self, case: Case) -> float:
             return float("!" not in case.answer)
 
+    plain = chooser(choosing(settings))
     monkeypatch.setattr(
-        "trainer.reward.verifiers.entry_points",
+        "trainer.reward.plugins.entry_points",
         lambda group, name: [Entry()] if (group, name) == (GROUP, "calm") else [],
     )
-    ruled = verified(chooser(choosing(settings)), choosing(settings, calm=1.0))
+    ruled = verified(plain, choosing(settings, calm=1.0))
     assert [one.good for one in ruled.score([case("It is free."), case("It is free!")])] == [True, False]

@@ -6,15 +6,13 @@ returns a `RewardModel`.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
-
 from infra.engine import BASE
-from infra.errors import SettingsError
 from infra.settings import Settings
 from trainer.reward.controls import LongestReward, RandomReward
 from trainer.reward.grounded import GroundedReward
 from trainer.reward.judge import JudgeReward
 from trainer.reward.model import RewardModel
+from trainer.reward.plugins import plugin
 from trainer.reward.verifiers import verified
 
 GROUP = "nightshift.rewards"
@@ -48,12 +46,8 @@ def reward(name: str, settings: Settings, setting: str = "trainer.reward") -> Re
         SettingsError: no installed package has one of that name.
         NightError: it lacks a file that it needs; the message says how to get it.
     """
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        known = ", ".join(sorted(entry_points(group=GROUP).names))
-        raise SettingsError(f"There is no reward {name!r}: set {setting} to one of {known}.")
-    (entry,) = found
-    model: RewardModel = entry.load()(settings)
+    unknown = f"There is no reward {name!r}: set {setting} to one of"
+    model: RewardModel = plugin(GROUP, name, settings, unknown)
     return model
 
 

@@ -10,14 +10,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Protocol
 
-from infra.errors import SettingsError
 from infra.privacy import redact
 from infra.settings import Settings
 from trainer.reward.grounded import brief, supported
 from trainer.reward.model import Case, Reward, RewardModel
+from trainer.reward.plugins import plugin
 from trainer.words import declines as said_so
 from trainer.words import negated
 
@@ -87,12 +86,8 @@ def verified(reward: RewardModel, settings: Settings) -> RewardModel:
 
 
 def _named(name: str, settings: Settings) -> Verifier:
-    found = entry_points(group=GROUP, name=name)
-    if not found:
-        known = ", ".join(sorted(entry_points(group=GROUP).names))
-        raise SettingsError(f"There is no verifier {name!r}: name in trainer.verifiers only {known}.")
-    (entry,) = found
-    verifier: Verifier = entry.load()(settings)
+    unknown = f"There is no verifier {name!r}: name in trainer.verifiers only"
+    verifier: Verifier = plugin(GROUP, name, settings, unknown)
     return verifier
 
 
