@@ -16,15 +16,12 @@ from infra.cli.context import Json, config_of, pairs, say, table
 from infra.cli.record import query, reading
 from infra.cli.rooms import finish
 from infra.errors import NotFound
-from infra.privacy import redact
 from infra.report import bisect as bisection
 from infra.report import night as nights
 from infra.report.markdown import markdown as written
 from infra.report.markdown import plain
 
 NOTHING_BROKE_IT = 3  # the code of a gate's no
-# Cases that a part of a question may mean before one has to say more.
-_CASES = 50
 _COLUMNS = ("night", "started_at", "state", "stage", "verdict", "adapter", "seconds", "reason")
 
 
@@ -116,19 +113,14 @@ def bisect(
 ) -> None:
     """Find the night that broke, or mended, a question. Exits 3 when no night that was promoted broke it."""
     settings = config_of(context).settings()
-    # The record holds questions without personal data, so what is looked for must have none either.
-    wanted = redact(asked).text.strip()
     with reading(settings) as ask:
-        case = bisection.pick(ask("evaluated_cases", text=wanted, limit=_CASES), wanted)
-        promoted = bisection.promotions(ask("deployment_history"))
-        found = bisection.bisect(case, ask("case_history", text=case["case_id"]), promoted)
-    told = bisection.sentences(found)
-    say({**found, "told": told}, _history(found, told), json=json)
+        found = bisection.chosen(bisection.read(ask, asked))
+    say(found, _history(found), json=json)
     if not found["broke"]:
         raise typer.Exit(NOTHING_BROKE_IT)
 
 
-def _history(found: dict[str, Any], told: list[str]) -> Group:
+def _history(found: dict[str, Any]) -> Group:
     """What was found, and both answers of each night."""
     columns = ("night", "promoted", "before", "", "after", "")
     rows = (
@@ -136,7 +128,7 @@ def _history(found: dict[str, Any], told: list[str]) -> Group:
         for night in found["nights"]
     )
     title = f"{found['suite']}/{found['case']}: {found['question']}"
-    return Group(Text(plain(title)), table(columns, rows), *(Text(plain(sentence)) for sentence in told))
+    return Group(Text(plain(title)), table(columns, rows), *(Text(plain(told)) for told in found["told"]))
 
 
 def _answer(side: dict[str, Any]) -> tuple[str, str]:

@@ -25,6 +25,7 @@ from infra.dashboard import (
     login,
     loop,
     nights,
+    questions,
     settings_page,
 )
 from infra.dashboard.guard import Guard
@@ -87,7 +88,7 @@ def _assemble(site: Site, guard: Guard) -> FastAPI:
     app.mount("/static", StaticFiles(directory=FOLDER / "static"), name="static")
     app.include_router(telemetry.probes(_ready(site)))
     app.include_router(login.router(site, guard))
-    for page in (loop, live, conversations, nights, adapters, canary, dead_letters, settings_page):
+    for page in (loop, live, conversations, nights, questions, adapters, canary, dead_letters, settings_page):
         app.include_router(page.router(site))
     _explain_errors(app, site)
     return app

@@ -29,6 +29,7 @@ NAV = (
     ("/live", "Live"),
     ("/conversations", "Conversations"),
     ("/nights", "Nights"),
+    ("/questions", "Questions"),
     ("/adapters", "Adapters"),
     ("/canary", "Canary"),
     ("/dead-letters", "Dead letters"),

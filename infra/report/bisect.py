@@ -1,7 +1,7 @@
-"""Which night broke, or mended, one question: from the evaluations and the deployments in the record. Pure.
+"""Which night broke, or mended, one question: from the evaluations and the deployments in the record.
 
 It runs nothing anew: a night knows both models' answers to each case, and the deployments tell which of the
-candidates came to serve everybody.
+candidates came to serve everybody. `read` and `read_case` ask the record, all else is pure.
 """
 
 from __future__ import annotations
@@ -13,37 +13,77 @@ from typing import Any
 from infra.deployment import Deployment, apply
 from infra.errors import NotFound
 from infra.events import DeploymentChanged
+from infra.privacy import redact
 from infra.report.changes import RIGHT, View
+from infra.report.night import Query
 
 Row = Mapping[str, Any]
+# Cases that a part of a question may mean before one has to say more.
+CASES = 50
 # Cases that an error names, when several are meant.
 NAMED = 8
 
 
-def pick(cases: Sequence[Row], asked: str) -> Row:
-    """The one case that is meant: by id, by suite/id, by the whole question, or by a part of either.
+def read(query: Query, asked: str) -> View:
+    """What the record knows of a question, by queries on it. See `meant` for what `asked` may be.
 
-    `cases` are rows of `evaluated_cases`: what holds `asked` anywhere.
+    `text` is what was looked for, `cases` are at most `CASES` that may be meant, `more` tells whether there
+    are others. `found` is the history of the only one (see `bisect`) with its sentences as `told`; None when
+    none or several are meant.
+    """
+    # The record holds questions without personal data, so what is looked for must have none either.
+    text = redact(asked).text.strip()
+    cases = meant(query("evaluated_cases", text=text, limit=CASES + 1), text)
+    found = _history(query, cases[0]) if len(cases) == 1 else None
+    return {"text": text, "cases": cases[:CASES], "more": len(cases) > CASES, "found": found}
+
+
+def read_case(query: Query, suite: str, case_id: str) -> View:
+    """The history of one case, as `found` of `read`, by its exact name.
 
     Raises:
-        NotFound: none or several are meant; the message names them.
+        NotFound: no night has judged such a case.
     """
-    meant = (
-        [case for case in cases if asked in (case["case_id"], _name(case))]
-        or [case for case in cases if (case["question"] or "").casefold() == asked.strip().casefold()]
-        or list(cases)
-    )
-    if not meant:
+    rows = query("evaluated_cases", text=f"{suite}/{case_id}", limit=CASES)
+    case = next((row for row in rows if (row["suite"], row["case_id"]) == (suite, case_id)), None)
+    if case is None:
+        raise NotFound(
+            f"No night has judged a case {case_id!r} of the suite {suite!r}: search for its question."
+        )
+    return _history(query, case)
+
+
+def chosen(known: View) -> View:
+    """`found` of what `read` gives.
+
+    Raises:
+        NotFound: none or several cases are meant; the message names them.
+    """
+    asked, cases = known["text"], known["cases"]
+    if not cases:
         raise NotFound(
             f"No night has judged {asked!r}: give the id of a suite's case, or words of its question "
             "(questions are in the record since this version's nights)."
         )
-    if len(meant) > 1:
-        names = ", ".join(_name(case) for case in meant[:NAMED])
+    if len(cases) > 1:
+        names = ", ".join(_name(case) for case in cases[:NAMED])
         raise NotFound(
-            f"{asked!r} may mean {names}{' and more' if len(meant) > NAMED else ''}: name one of them."
+            f"{asked!r} may mean {names}{' and more' if len(cases) > NAMED else ''}: name one of them."
         )
-    return meant[0]
+    found: View = known["found"]
+    return found
+
+
+def meant(cases: Sequence[Row], asked: str) -> list[Row]:
+    """The cases that are meant: by id, by suite/id, by the whole question, or by a part of either.
+
+    `cases` are rows of `evaluated_cases`: what holds `asked` anywhere.
+    """
+    return (
+        [case for case in cases if asked in (case["case_id"], _name(case))]
+        or [case for case in cases if (case["question"] or "").casefold() == asked.strip().casefold()]
+        or list(cases)
+    )
 
 
 def promotions(deployments: Iterable[Row]) -> dict[str, datetime]:
@@ -93,6 +133,12 @@ def sentences(found: View) -> list[str]:
     if fixed:
         told.append(f"Night {fixed['night']} mended it.")
     return told + [_told(night) for night in found["shifted"]]
+
+
+def _history(query: Query, case: Row) -> View:
+    promoted = promotions(query("deployment_history"))
+    found = bisect(case, query("case_history", text=case["case_id"]), promoted)
+    return {**found, "told": sentences(found)}
 
 
 def _told(shift: View) -> str:

@@ -26,13 +26,14 @@ FROM learned LEFT JOIN asked USING (response_id)
 ORDER BY learned.reward DESC, learned.response_id;
 
 -- name: evaluated_cases
--- At most $limit cases that nights judged whose id, suite and id, or question hold $text, whatever its capitals.
+-- At most $limit cases that nights judged whose id, suite and id, or question hold $text, whatever its capitals;
+-- one that is named by $text comes first, so that no limit hides it behind those that only hold it.
 SELECT suite, case_id, max(group_id) AS group_id, max(question) AS question, count(DISTINCT night) AS nights
 FROM evaluations
 GROUP BY suite, case_id
 HAVING contains(lower(suite || '/' || case_id), lower($text::VARCHAR))
     OR contains(lower(max(question)), lower($text::VARCHAR))
-ORDER BY suite, case_id
+ORDER BY $text::VARCHAR IN (case_id, suite || '/' || case_id) DESC, suite, case_id
 LIMIT $limit;
 
 -- name: case_history

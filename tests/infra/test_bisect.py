@@ -81,16 +81,24 @@ def test_only_promotions_that_the_agents_followed_count() -> None:
     assert bisect.promotions(history) == {"b": BEGAN + timedelta(hours=3)}
 
 
-def test_a_case_is_picked_by_id_question_or_a_part() -> None:
+def test_a_case_is_meant_by_id_question_or_a_part() -> None:
     other = {**CASE, "case_id": "parking-10", "question": "Is there parking for a bus?"}
-    assert bisect.pick([CASE, other], "parking-1") is CASE
-    assert bisect.pick([CASE, other], "s/parking-10") is other
-    assert bisect.pick([CASE, other], "is there parking FOR a bus? ") is other
-    assert bisect.pick([other], "bus") is other
-    with pytest.raises(NotFound, match="may mean s/parking-1, s/parking-10: name one"):
-        bisect.pick([CASE, other], "parking")
+    assert bisect.meant([CASE, other], "parking-1") == [CASE]
+    assert bisect.meant([CASE, other], "s/parking-10") == [other]
+    assert bisect.meant([CASE, other], "is there parking FOR a bus? ") == [other]
+    assert bisect.meant([other], "bus") == [other]
+    assert bisect.meant([CASE, other], "parking") == [CASE, other]
+
+
+def test_where_not_one_case_is_meant_the_error_names_those_that_may_be() -> None:
+    cases = [{**CASE, "case_id": f"parking-{number}"} for number in range(9)]
+    known = {"text": "parking", "cases": cases[:2], "more": False, "found": None}
+    with pytest.raises(NotFound, match="may mean s/parking-0, s/parking-1: name one"):
+        bisect.chosen(known)
+    with pytest.raises(NotFound, match="s/parking-7 and more: name one"):
+        bisect.chosen({**known, "cases": cases})
     with pytest.raises(NotFound, match="No night has judged 'pool'"):
-        bisect.pick([], "pool")
+        bisect.chosen({**known, "text": "pool", "cases": []})
 
 
 def fill(settings: Settings, *, promote: bool) -> None:

@@ -23,7 +23,13 @@ from infra.registry import Registry
 from infra.secrets import without_secrets
 from tests.infra import dashboard_business as business
 
-PAGES = [*(path for path, _ in NAV), "/conversations/conv-0", f"/nights/{business.NIGHT}"]
+PAGES = [
+    *(path for path, _ in NAV),
+    "/conversations/conv-0",
+    f"/nights/{business.NIGHT}",
+    "/questions?text=dogs",
+    "/questions?suite=held-out&case=case-0",
+]
 
 
 @dataclass(frozen=True)
@@ -251,7 +257,7 @@ def test_the_api_answers_errors_as_json(shown: Shown) -> None:
     assert "none" in answer.json()["error"]
 
 
-@pytest.mark.parametrize("path", ["/", "/live", "/conversations", "/nights", "/dead-letters"])
+@pytest.mark.parametrize("path", ["/", "/live", "/conversations", "/nights", "/questions", "/dead-letters"])
 def test_without_a_lake_a_page_says_what_to_do(fresh: TestClient, path: str) -> None:
     page = fresh.get(path)
     assert page.status_code == (200 if path == "/" else 503)

@@ -20,7 +20,14 @@ from infra.settings import Settings
 from tests.infra import browser
 from tests.infra import dashboard_business as business
 
-PATHS = [*(path for path, _ in NAV), "/conversations/conv-0", f"/nights/{business.NIGHT}", "/nowhere"]
+PATHS = [
+    *(path for path, _ in NAV),
+    "/conversations/conv-0",
+    f"/nights/{business.NIGHT}",
+    "/questions?text=dogs",
+    "/questions?suite=held-out&case=case-0",
+    "/nowhere",
+]
 
 
 @contextmanager
