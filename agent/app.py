@@ -165,12 +165,20 @@ def _add_lists(app: FastAPI, settings: Settings, guard: Guard, knowledge: Knowle
     @app.get("/v1/collections")
     async def collections(request: Request) -> JSONResponse:
         """The businesses that can be asked about."""
-        guard.require(request, "chat")
+        guard.require(request, "chat", "operate")
         known = [
             {"id": collection.slug, "name": collection.name, "facts": len(collection.index.facts)}
             for collection in knowledge.collections
         ]
         return JSONResponse({"object": "list", "data": known})
+
+    @app.get("/v1/facts", openapi_extra=_asks(wire.FactsRequest))
+    async def facts(request: Request) -> JSONResponse:
+        """What one business knows, in the order of its documents, page by page."""
+        guard.require(request, "operate")
+        page = wire.parameters(wire.FactsRequest, request.query_params)
+        known = knowledge.collection(page.collection)
+        return JSONResponse(wire.facts(known.slug, known.index.facts, page))
 
 
 def _add_page(app: FastAPI) -> None:
@@ -215,3 +223,10 @@ def _takes(kind: type[wire.ChatRequest | wire.PromptRequest | wire.FeedbackReque
     schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _asks(kind: type[wire.FactsRequest]) -> dict[str, object]:
+    """The same of what stands in an address."""
+    fields = kind.model_json_schema()["properties"]
+    places = [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]
+    return {"parameters": places}

@@ -29,18 +29,18 @@ def refuse_open_door(settings: AgentSettings, keys: KeyStore) -> None:
 
 
 class Guard:
-    """Decides whether a request may use a scope."""
+    """Decides whether a request may do what its scopes open."""
 
     def __init__(self, settings: AgentSettings, keys: KeyStore) -> None:
         self._keys = keys
         self._loopback = is_loopback(settings.host)
 
-    def require(self, request: HTTPConnection, scope: Scope) -> None:
-        """Lets a request pass, or raises.
+    def require(self, request: HTTPConnection, *scopes: Scope) -> None:
+        """Lets a request pass whose key opens one of the scopes, or raises.
 
         Raises:
             NoKey: a key is needed, and a good one is missing.
-            NotAllowed: the key does not open this scope, or a foreign web page asks.
+            NotAllowed: the key opens none of them, or a foreign web page asks.
         """
         if self._loopback and not self._keys.list():
             _require_own_page(request)
@@ -49,10 +49,9 @@ class Guard:
         key = self._keys.verify(secret) if secret else None
         if key is None:
             raise NoKey("A valid API key is needed: send it as `Authorization: Bearer KEY`.")
-        if scope not in key.scopes:
-            raise NotAllowed(
-                f"The key {key.name!r} opens {', '.join(sorted(key.scopes))}; this needs {scope}."
-            )
+        if key.scopes.isdisjoint(scopes):
+            opens, needed = ", ".join(sorted(key.scopes)), " or ".join(scopes)
+            raise NotAllowed(f"The key {key.name!r} opens {opens}; this needs {needed}.")
 
 
 def _bearer(request: HTTPConnection) -> str:

@@ -138,7 +138,12 @@ def _fact(file: Path, line: int, row: object) -> Fact:
     if not isinstance(title, str) or not isinstance(text, str) or not text.strip():
         raise KnowledgeError(f"{file}, line {line}: a fact needs a title and a text, both of them text.")
     # Not cut: whoever wrote a row decided what belongs together. The prompt drops what does not fit.
-    return Fact(title=" ".join(title.split()), text=" ".join(text.split()))
+    return Fact(title=_line(title), text=_line(text))
+
+
+def _line(text: str) -> str:
+    """In one line. Half an emoji, which JSON can hold and nothing can send, becomes a question mark."""
+    return " ".join(text.encode("utf-8", "replace").decode().split())
 
 
 _READERS: dict[str, Callable[[Path, str], Iterator[Fact]]] = {

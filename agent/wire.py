@@ -5,13 +5,14 @@ Unknown fields are accepted, as the API's other servers do. What a request leads
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from infra.errors import NightshiftError
-from infra.events import Message
+from infra.events import Fact, Message
 
 DONE = b"data: [DONE]\n\n"
 
@@ -106,6 +107,15 @@ class FeedbackRequest(_Request):
     user: User | None = None
 
 
+class FactsRequest(_Request):
+    """Which page of a business's facts: the `limit` from number `offset` on."""
+
+    collection: str = ""
+    offset: Annotated[int, Field(ge=0)] = 0
+    # Passages of documents have 600 characters at most: the longest page of them is a third of a megabyte.
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
 R = TypeVar("R", bound=_Request)
 
 
@@ -114,10 +124,22 @@ def parse(kind: type[R], body: bytes) -> R:
     try:
         return kind.model_validate_json(body)
     except ValidationError as err:
-        detail = err.errors(include_url=False, include_input=False)[0]
-        param = ".".join(str(part) for part in detail["loc"]) or None
-        what = f"`{param}`: {detail['msg']}" if param else str(detail["msg"])
-        raise InvalidRequest(f"The request is not valid. {what}.", param, detail["type"]) from err
+        raise _invalid(err) from err
+
+
+def parameters(kind: type[R], values: Mapping[str, str]) -> R:
+    """Reads what stands behind an address's question mark. Raises as `parse`."""
+    try:
+        return kind.model_validate_strings(dict(values))
+    except ValidationError as err:
+        raise _invalid(err) from err
+
+
+def _invalid(err: ValidationError) -> InvalidRequest:
+    detail = err.errors(include_url=False, include_input=False)[0]
+    param = ".".join(str(part) for part in detail["loc"]) or None
+    what = f"`{param}`: {detail['msg']}" if param else str(detail["msg"])
+    return InvalidRequest(f"The request is not valid. {what}.", param, detail["type"])
 
 
 def history(messages: list[ChatMessage]) -> tuple[Message, ...]:
@@ -198,6 +220,17 @@ def models(model: str) -> dict[str, Any]:
     return {
         "object": "list",
         "data": [{"id": model, "object": "model", "created": 0, "owned_by": "nightshift"}],
+    }
+
+
+def facts(collection: str, known: Sequence[Fact], page: FactsRequest) -> dict[str, Any]:
+    """A page of a collection's facts; `next` is the offset of the one after it, null at the end."""
+    end = page.offset + page.limit
+    return {
+        "object": "list",
+        "collection": collection,
+        "data": [{"title": fact.title, "text": fact.text} for fact in known[page.offset : end]],
+        "next": end if end < len(known) else None,
     }
 
 

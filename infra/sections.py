@@ -189,6 +189,13 @@ class TrainerSettings(Section):
     rows_per_step: Annotated[int, Field(ge=1)] = 8
     # Rows that earlier nights of the window chose and that sft learns from again, newest first; 0 for none.
     replay: Annotated[int, Field(ge=0)] = 1000
+    # Cold start: a night with fewer questions than this, replayed ones included, fills up with some that the
+    # base model writes to facts of the documents; 100 are about as many as min_rows asks for. Only for sft. 0
+    # for none: a model's questions are no customers', so to begin with them is the operator's choice.
+    synthetic: Annotated[int, Field(ge=0)] = 0
+    # How much a row of such a question counts in training beside a customer's own, above 0 up to 1. Half, as
+    # it is easier than what customers ask; not tuned. Where there are no others they count in full.
+    synthetic_weight: Share = 0.5
     # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
     # them when it starts, so restart it after a change.
     targets: tuple[str, ...] = ("q_proj", "v_proj")

@@ -1,6 +1,7 @@
 """What the stub engine says: a function of the messages, the model, the seed and the sample alone.
 
-A model has a quality between 0 and 1: how often it picks the fact that fits the question best.
+A model has a quality between 0 and 1: how often it picks the fact that fits the question best, and how often
+it asks for a fact when it is told to write a question.
 """
 
 from __future__ import annotations
@@ -59,9 +60,11 @@ def is_zero(weights: Path) -> bool:
 def answer(messages: Sequence[Mapping[str, str]], model: Model, seed: int | None, sample: int) -> str:
     """One completion. Without a seed (temperature 0) only messages and model decide."""
     facts, question = _facts(messages), _question(messages)
+    dice = _dice(model.identity, json.dumps([dict(message) for message in messages]), seed, sample)
+    if _writes(messages):
+        return _asked(question) if dice < model.quality else "It is what it is."
     if not facts:
         return "I am sorry, I do not know that."
-    dice = _dice(model.identity, json.dumps([dict(message) for message in messages]), seed, sample)
     best = max(facts, key=lambda fact: len(_words(fact) & _words(question)))
     others = [fact for fact in facts if fact != best]
     if dice < model.quality or not others:
@@ -96,6 +99,17 @@ def _facts(messages: Sequence[Mapping[str, str]]) -> list[str]:
     _, _, rest = system.partition("facts:")
     lines = rest.partition("\nAnswer in")[0].splitlines()
     return [text for line in lines if (text := re.sub(r"^\s*(?:[-*]|\d+[.)])?\s*", "", line).strip())]
+
+
+def _writes(messages: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a question is wanted, to the fact in the last message."""
+    return messages[0]["role"] == "system" and "question to which" in messages[0]["content"]
+
+
+def _asked(fact: str) -> str:
+    """A question for a fact, in its longest words."""
+    words = sorted(dict.fromkeys(_WORD.findall(fact.lower())), key=len, reverse=True)
+    return f"What about {' '.join(words[:5])}?"
 
 
 def _question(messages: Sequence[Mapping[str, str]]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 COLUMNS = {
-    "sft": {"prompt", "completion"},
+    "sft": {"prompt", "completion", "weight"},
     "dpo": {"prompt", "chosen", "rejected"},
     "grpo": {"prompt", "query", "facts"},
 }

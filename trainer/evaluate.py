@@ -9,16 +9,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import aiohttp
 from pydantic import BaseModel, ConfigDict
 
 from infra.engine import Sampling
-from infra.errors import EngineError, EngineUnavailable
 from infra.events import Fact, Message
+from trainer.agent import Agent
 from trainer.journal import Journal
-from trainer.patience import patiently
 from trainer.resample import Told
 from trainer.served import Served
 from trainer.suite import SuiteCase
@@ -54,41 +52,18 @@ class Answered(BaseModel):
     copied: bool
 
 
-class PromptSource:
-    """The agent's own prompts, by HTTP. `key` is an API key of scope operate, empty on loopback."""
+async def prompts(cases: Sequence[SuiteCase], agent: Agent, concurrency: int) -> tuple[Prompted, ...]:
+    """The prompt of every case, in their order.
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, key: str = "") -> None:
-        self._url = url.rstrip("/") + "/v1/prompt"
-        self._session = session
-        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
-
-    async def prompt(self, case: SuiteCase) -> Prompted:
-        """The prompt for one case.
-
-        Raises:
-            EngineUnavailable: the agent cannot be reached.
-            EngineError: it refused, with its HTTP status.
-        """
-        body = {"messages": [{"role": "user", "content": case.question}], "collection": case.collection}
-        try:
-            async with self._session.post(self._url, json=body, headers=self._headers) as response:
-                data: Any = await response.json()  # checked by Prompted below
-                if response.status != 200:
-                    raise EngineError(
-                        f"The agent gave no prompt for case {case.key}: {data}.", response.status
-                    )
-        except (aiohttp.ClientError, TimeoutError) as err:
-            raise EngineUnavailable(f"The agent at {self._url} cannot be reached ({err}).") from err
-        return Prompted(case=case.key, group=case.group, messages=data["messages"], facts=data["facts"])
-
-
-async def prompts(cases: Sequence[SuiteCase], source: PromptSource, concurrency: int) -> tuple[Prompted, ...]:
-    """The prompt of every case, in their order."""
+    Raises:
+        EngineError: the agent refused, or stayed away for longer than our patience.
+    """
     gate = asyncio.Semaphore(concurrency)
 
     async def one(case: SuiteCase) -> Prompted:
         async with gate:
-            return await patiently(lambda: source.prompt(case))
+            built = await agent.prompt(case.collection, case.question)
+        return Prompted(case=case.key, group=case.group, messages=built.messages, facts=built.facts)
 
     return tuple(await asyncio.gather(*map(one, cases)))
 

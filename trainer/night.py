@@ -1,4 +1,4 @@
-"""A night: choose → resample → score → curate → fine-tune → evaluate → conduct → gate → canary.
+"""A night: choose → synthesise → resample → score → curate → fine-tune → evaluate → conduct → gate → canary.
 
 This file tells the story. Each step's decisions are in the file of its name, `stages` makes a killed
 night go on where it was, and `work` is how a night reaches the engine, the record and the registry.
@@ -11,7 +11,7 @@ from functools import partial
 
 from infra.engine import BASE, Sampling
 from infra.events import NightChanged
-from trainer import cost, evaluate, gates, style
+from trainer import cost, evaluate, gates, style, synthetic
 from trainer.conduct import behaves, conduct
 from trainer.curate import Group, curate
 from trainer.evaluate import Answered, Prompted, Role
@@ -28,8 +28,10 @@ from trainer.notes import (
     Registered,
     Resampled,
     Scored,
+    Synthesised,
 )
 from trainer.queries import check_split
+from trainer.question import MAX_TOKENS
 from trainer.replay import replay
 from trainer.resample import resample
 from trainer.stages import Stages
@@ -49,6 +51,10 @@ async def run(work: Work, stages: Stages) -> NightResult:
     summary = Summary(work.settings, work.versions())
 
     chosen = summary.note(await stages.once("choose", Chosen, partial(_choose, work)))
+    written = summary.note(
+        await stages.once("synthesise", Synthesised, partial(_synthesise, work, stages, chosen))
+    )
+    chosen = chosen.joined(written.queries)
     resampled = summary.note(
         await stages.once("resample", Resampled, partial(_resample, work, stages, chosen))
     )
@@ -94,6 +100,27 @@ async def _choose(work: Work) -> Chosen:
     return work.choose(_judged(work))
 
 
+async def _synthesise(work: Work, stages: Stages, chosen: Chosen) -> Synthesised:
+    """Questions of the night's own, to what the documents say, where customers have asked too few."""
+    settings = work.settings.trainer
+    serving = bool(work.deployment().wanted)
+    lacking = synthetic.lacking(settings.synthetic, len(chosen.known), len(chosen.queries), serving)
+    # The other methods do not weigh their rows.
+    if not lacking or settings.method != "sft":
+        return Synthesised()
+    known = await synthetic.facts(work.agent, settings.held_out, work.settings.engine.max_model_len)
+    writer = synthetic.Writer(
+        work.served(BASE),
+        work.agent,
+        synthetic.Taken(_judged(work), chosen.known),
+        Sampling(MAX_TOKENS, settings.temperature, seed=settings.seed),
+        settings.concurrency,
+        stages.folder / "synthesise.jsonl",
+    )
+    pieces = synthetic.spread(known, chosen.known, settings.seed)
+    return await writer.write(pieces, lacking, work.told("synthesise"))
+
+
 def _judged(work: Work) -> list[Asked]:
     """The questions that suites judge by: nothing near them may be learned from."""
     return [(case.collection, case.question) for case in read_suites(work.suites)]
@@ -135,7 +162,7 @@ async def _evaluate(
     work: Work, stages: Stages, cases: Sequence[SuiteCase], chosen: Chosen, registered: Registered
 ) -> Evaluation:
     """Stable and candidate answer the same held-out cases, at temperature 0, through the serving engine."""
-    prompted = await evaluate.prompts(cases, work.prompt_source, work.settings.trainer.concurrency)
+    prompted = await evaluate.prompts(cases, work.agent, work.settings.trainer.concurrency)
     await work.served(registered.adapter).probe(prompted[0].messages)
     stable, candidate = await _both(work, stages, "evaluate", cases, prompted, chosen, registered)
     return Evaluation(prompts=prompted, stable=stable, candidate=candidate)
@@ -145,7 +172,7 @@ async def _conduct(
     work: Work, stages: Stages, cases: Sequence[SuiteCase], chosen: Chosen, registered: Registered
 ) -> Conduct:
     """The same for what must not get worse."""
-    prompted = await evaluate.prompts(cases, work.prompt_source, work.settings.trainer.concurrency)
+    prompted = await evaluate.prompts(cases, work.agent, work.settings.trainer.concurrency)
     stable, candidate = await _both(work, stages, "conduct", cases, prompted, chosen, registered)
     return Conduct(cases=tuple(cases), prompts=prompted, stable=stable, candidate=candidate)
 

@@ -40,6 +40,19 @@ class Chosen(Note):
         """Every query that the night may learn from."""
         return self.queries + tuple(one.query for one in self.remembered)
 
+    def joined(self, written: Sequence[Query]) -> Chosen:
+        """The same with the night's own questions behind the logged ones."""
+        return self.model_copy(update={"queries": self.queries + tuple(written)})
+
+
+class Synthesised(Note):
+    """Questions that the night wrote itself, to some of `asked` facts; `dropped` counts why not to others."""
+
+    queries: tuple[Query, ...] = ()
+    asked: int = 0
+    dropped: dict[str, int] = Field(default_factory=dict)
+    tokens: int = 0
+
 
 class Resampled(Note):
     """One group of completions for each query, in their order."""
@@ -197,16 +210,17 @@ def _cases(
     ]
 
 
-def training_row(method: Method, row: Row, query: Query) -> dict[str, Any]:
+def training_row(method: Method, row: Row, query: Query, synthetic_weight: float = 1.0) -> dict[str, Any]:
     """A row as the fine-tuning reads it: customers' text is the prompt, never the target.
 
-    The columns are those that TRL's trainer of the method knows; GRPO's judge also gets query and facts.
+    The columns are those that TRL's trainer of the method knows; GRPO's judge also gets query and facts, and
+    SFT's loss how much the row counts: 1, or `synthetic_weight` for a night's own question.
     """
     prompt = {"prompt": [{"role": message.role, "content": message.content} for message in row.prompt]}
     if method == "grpo":
         return prompt | {"query": query.query, "facts": [fact.model_dump() for fact in query.facts]}
     chosen = [{"role": "assistant", "content": row.completion}]
     if method == "sft":
-        return prompt | {"completion": chosen}
+        return prompt | {"completion": chosen, "weight": synthetic_weight if query.synthetic else 1.0}
     assert row.rejected is not None, "a pair has both"
     return prompt | {"chosen": chosen, "rejected": [{"role": "assistant", "content": row.rejected}]}

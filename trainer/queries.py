@@ -26,7 +26,11 @@ Row = Mapping[str, Any]  # a row of the lake: its columns are its query's busine
 
 
 class Query(BaseModel):
-    """A customer's question with the prompt and the facts that the agent used for it."""
+    """A customer's question with the prompt and the facts that the agent used for it.
+
+    A `synthetic` one was written by a night: with the prompt and the facts that the agent would use for it,
+    in no conversation, and under an id that no logged response has.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -36,6 +40,7 @@ class Query(BaseModel):
     query: str
     prompt: tuple[Message, ...]
     facts: tuple[Fact, ...]
+    synthetic: bool = False
 
     @classmethod
     def from_row(cls, row: Row) -> Query:

@@ -16,18 +16,15 @@ def report(
     told: Sequence[Gate],
     verdict: Verdict,
     reason: str,
+    synthetic: int = 0,
 ) -> list[str]:
-    """Short paragraphs, most important first."""
+    """Short paragraphs, most important first. `synthetic` questions the night wrote beside `queries`."""
     paragraphs = [_headline(verdict, reason)]
     held_out = next((gate for gate in gates if gate.name == "held-out"), None)
     if held_out and held_out.n:
         paragraphs.append(_held_out(held_out))
-    if queries:
-        paragraphs.append(
-            f"The night took {queries} questions that customers asked, tried {completions} answers to them, "
-            f"and learned from the {chosen} that were clearly right."
-            + (f" It learned again from {replayed} answers of earlier nights." if replayed else "")
-        )
+    if queries or synthetic:
+        paragraphs.append(_learned(queries, completions, chosen, replayed, synthetic))
     failed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     paragraphs += [f"{gate.claim} This was not shown: {_why(gate)}." for gate in failed]
     paragraphs += [f"{said(gate)} This did not decide." for gate in told if gate.verdict is Verdict.FAIL]
@@ -58,6 +55,18 @@ def said(gate: Gate) -> str:
     if gate.verdict is Verdict.NOT_ENOUGH_DATA:
         return f"{gate.claim} Too little to tell: {gate.detail}."
     return f"{words[gate.name](gate)} {'Passed.' if gate.verdict is Verdict.PASS else 'Not passed.'}"
+
+
+def _learned(queries: int, completions: int, chosen: int, replayed: int, synthetic: int) -> str:
+    taken = f"{queries + synthetic} questions" + ("" if synthetic else " that customers asked")
+    told = (
+        f"The night took {taken}, tried {completions} answers to them, "
+        f"and learned from the {chosen} that were clearly right."
+    )
+    if synthetic:
+        asked = f"Customers had asked {queries or 'none'} of these questions"
+        told += f" {asked}; the other {synthetic} the night wrote itself, from your documents."
+    return told + (f" It learned again from {replayed} answers of earlier nights." if replayed else "")
 
 
 def _held_out_said(gate: Gate) -> str:

@@ -58,7 +58,7 @@ async def resample(
 
     async def sample(place: int, query: Query) -> None:
         async with gate:
-            group = await _group(query, model, samples, _advanced(sampling, 1000 * place), judge, variants)
+            group = await _group(query, model, samples, advanced(sampling, 1000 * place), judge, variants)
         journal.append(group)
         told(len(journal), len(queries))
 
@@ -107,7 +107,7 @@ async def _round(
         if not numbers:
             continue
         prompt = prompted(variant, query.prompt)
-        answer = await model.chat(prompt, _advanced(sampling, numbers[0]), n=len(numbers))
+        answer = await model.chat(prompt, advanced(sampling, numbers[0]), n=len(numbers))
         tokens += answer.completion_tokens
         texts |= {
             number: usable(variant, choice.text)
@@ -116,7 +116,7 @@ async def _round(
     return [texts[number] for number in drawn], tokens
 
 
-def _advanced(sampling: Sampling, by: int) -> Sampling:
+def advanced(sampling: Sampling, by: int) -> Sampling:
     """Every query gets its own seed, and every round: one seed for all would correlate their samples."""
     if sampling.seed is None:
         return sampling

@@ -14,7 +14,18 @@ from infra.privacy import redact
 from infra.settings import Settings
 from trainer.evaluate import Answered
 from trainer.gates import Gate, Verdict, diverged, mean_interval
-from trainer.notes import Chosen, Conduct, Curated, Evaluation, Gated, Note, Registered, Resampled, Scored
+from trainer.notes import (
+    Chosen,
+    Conduct,
+    Curated,
+    Evaluation,
+    Gated,
+    Note,
+    Registered,
+    Resampled,
+    Scored,
+    Synthesised,
+)
 from trainer.report import report, said
 from trainer.suite import SuiteCase
 from trainer.words import length
@@ -25,7 +36,10 @@ Noted = TypeVar("Noted", bound=Note)
 def completion_events(
     night: str, chosen: Chosen, resampled: Resampled, scored: Scored, curated: Curated
 ) -> Iterator[CompletionScored]:
-    """Every completion with its reward, and whether the night learned from it."""
+    """Every completion with its reward, and whether the night learned from it.
+
+    `chosen` holds the night's own questions too: the ids of their completions stand beside no interaction.
+    """
     picked = {(row.response_id, row.sample) for row in curated.rows}
     for query, group, rewards in zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True):
         for sample, (text, reward) in enumerate(zip(group.texts, rewards, strict=True)):
@@ -106,7 +120,7 @@ class Summary:
         """All of it as plain values. Parts of stages that did not run are missing."""
         trainer = self._settings.trainer
         chosen, resampled, curated = self._get(Chosen), self._get(Resampled), self._get(Curated)
-        gated = self._get(Gated)
+        gated, written = self._get(Gated), self._get(Synthesised)
         gates, told = (gated.gates, gated.told) if gated else ((), ())
         counts = {
             "queries": len(chosen.queries) if chosen else 0,
@@ -123,9 +137,17 @@ class Summary:
             "gates": _gates(gates),
             "told": _gates(told),
             "diverged": diverged(gates),
-            "report": report(**counts, gates=gates, told=told, verdict=verdict, reason=reason),
+            "report": report(
+                **counts,
+                gates=gates,
+                told=told,
+                verdict=verdict,
+                reason=reason,
+                synthetic=len(written.queries) if written else 0,
+            ),
             **counts,
             **self._origin(),
+            **self._synthetic(),
             **self._rewards(),
             **self._answers(),
         }
@@ -139,6 +161,25 @@ class Summary:
         if registered:
             origin |= {"base_hash": registered.base_hash, "training": registered.model_dump(mode="json")}
         return origin
+
+    def _synthetic(self) -> dict[str, Any]:
+        """Counts of the night's own questions, and those that it learned beside, which no record holds."""
+        written, curated = self._get(Synthesised), self._get(Curated)
+        if not written or not written.asked:
+            return {}
+        learned = {row.response_id for row in curated.rows} if curated else set()
+        questions = {
+            query.response_id: query.query for query in written.queries if query.response_id in learned
+        }
+        return {
+            "synthetic": {
+                "asked": written.asked,
+                "kept": len(written.queries),
+                "dropped": written.dropped,
+                "chosen": len(questions),
+                "questions": questions,
+            }
+        }
 
     def _rewards(self) -> dict[str, Any]:
         scored, curated, gated = self._get(Scored), self._get(Curated), self._get(Gated)
@@ -156,7 +197,9 @@ class Summary:
 
     def _answers(self) -> dict[str, Any]:
         evaluation, resampled = self._get(Evaluation), self._get(Resampled)
-        tokens = {"resample": resampled.tokens} if resampled else {}
+        written = self._get(Synthesised)
+        tokens = {"synthesise": written.tokens} if written and written.asked else {}
+        tokens |= {"resample": resampled.tokens} if resampled else {}
         if not evaluation:
             return {"tokens": tokens}
         sides = {"stable": evaluation.stable, "candidate": evaluation.candidate}

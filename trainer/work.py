@@ -23,7 +23,7 @@ from infra.lake import Lake
 from infra.registry import Registry
 from infra.settings import Settings, child_environment
 from trainer import logged
-from trainer.evaluate import PromptSource
+from trainer.agent import Agent
 from trainer.judged import Asked
 from trainer.notes import Chosen, Curated, Registered, training_row
 from trainer.order import Order
@@ -63,7 +63,7 @@ class Work:
         self.second = second
         self.registry = Registry(settings.adapters_dir)
         key = settings.trainer.agent_key.get_secret_value()
-        self.prompt_source = PromptSource(settings.agent.url, session, key)
+        self.agent = Agent(settings.agent.url, session, key)
         self._engine = Engine(
             settings.engine.url, session, timeout_s=600.0
         )  # a group of 64 takes minutes on a CPU
@@ -123,7 +123,10 @@ class Work:
         trainer = self.settings.trainer
         (folder / "order.json").write_text(Order.of(self.settings).model_dump_json(indent=2))
         queries = {query.response_id: query for query in chosen.known}
-        rows = (training_row(trainer.method, row, queries[row.response_id]) for row in curated.every)
+        rows = (
+            training_row(trainer.method, row, queries[row.response_id], trainer.synthetic_weight)
+            for row in curated.every
+        )
         (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         await _train(self._finetune, folder)
         trained = json.loads((folder / "trained.json").read_text())

@@ -49,11 +49,12 @@ def _head(report: View) -> str:
 
 
 def _learned(learned: View) -> str:
-    if not learned["queries"]:
+    if not learned["queries"] and not learned["synthetic"]:
         return ""
     about = f" about {number(learned['collections'])} collections" if learned["collections"] else ""
+    own = f", and {number(learned['synthetic'])} that the night wrote itself" if learned["synthetic"] else ""
     told = (
-        f"{number(learned['queries'])} questions of customers{about}; {number(learned['completions'])} "
+        f"{number(learned['queries'])} questions of customers{about}{own}; {number(learned['completions'])} "
         f"answers were tried, {number(learned['chosen'])} were chosen to learn from."
     )
     examples = [
@@ -157,13 +158,18 @@ def _lineage(lineage: View) -> str:
     answers = lineage["answers"]
     if not answers:
         return origin
-    rows = (
-        (row["response_id"], row["conversation_id"] or "not in the record any more")
-        for row in answers[:LINEAGE]
-    )
+    rows = ((row["response_id"], _conversation(row)) for row in answers[:LINEAGE])
     more = f"\n\n{len(answers) - LINEAGE:,} more are in the JSON." if len(answers) > LINEAGE else ""
-    told = f"It learned beside {len(answers):,} answers of {lineage['conversations']:,} conversations."
+    own = sum(bool(row["synthetic"]) for row in answers)
+    told = f"It learned beside {len(answers) - own:,} answers of {lineage['conversations']:,} conversations."
+    told += f" {own:,} questions more it wrote itself." if own else ""
     return f"{origin} {told}\n\n{_table(('answer', 'conversation'), rows)}{more}"
+
+
+def _conversation(row: View) -> str:
+    if row["synthetic"]:
+        return f"none, the night asked itself: {row['query']}"
+    return str(row["conversation_id"] or "not in the record any more")
 
 
 def _right(right: bool) -> str:

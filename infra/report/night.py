@@ -48,6 +48,7 @@ def told(row: Row, done: Mapping[str, float], learned: Sequence[Row], cases: Ite
     """
     manifest = manifests.read(row["manifest"])
     manifest = manifest if manifest.get("stages") else {**manifest, "stages": dict(done)}
+    learned = _asked(manifest, learned)
     names = ("night", "slot", "started_at", "ended_at", "state", "stage", "verdict", "adapter", "seconds")
     return {
         **{name: row[name] for name in names},
@@ -127,6 +128,19 @@ def costs(manifest: Manifest) -> View:
     }
 
 
+def _asked(manifest: Manifest, learned: Sequence[Row]) -> list[Row]:
+    """Rows with the questions that the night wrote itself, which no interaction in the record holds."""
+    written = manifests.read(manifests.read(manifest.get("synthetic")).get("questions"))
+    return [
+        {
+            **row,
+            "query": row["query"] or written.get(row["response_id"]),
+            "synthetic": row["response_id"] in written,
+        }
+        for row in learned
+    ]
+
+
 def _learned(manifest: Manifest, learned: Sequence[Row]) -> View:
     counts = {
         name: _number(manifest.get(name))
@@ -134,6 +148,7 @@ def _learned(manifest: Manifest, learned: Sequence[Row]) -> View:
     }
     if counts["collections"] is None and learned:  # a night of an older program
         counts["collections"] = len({row["collection"] for row in learned})
+    counts["synthetic"] = _number(manifests.read(manifest.get("synthetic")).get("kept"))
     return {**counts, "examples": [dict(row) for row in spread(learned, EXAMPLES)]}
 
 
@@ -149,11 +164,12 @@ def spread(rows: Sequence[Row], limit: int) -> list[Row]:
 
 
 def _lineage(row: Row, manifest: Manifest, learned: Sequence[Row]) -> View:
-    """From the adapter to the conversations; an answer whose conversation was forgotten has none."""
-    rows = [
-        {name: one[name] for name in ("response_id", "conversation_id", "collection", "query")}
-        for one in learned
-    ]
+    """From the adapter to the conversations; an answer whose conversation was forgotten has none.
+
+    Nor has the answer to a question that the night wrote itself, which is `synthetic`.
+    """
+    columns = ("response_id", "conversation_id", "collection", "query", "synthetic")
+    rows = [{name: one[name] for name in columns} for one in learned]
     names = ("snapshot", "stable", "base_hash", "seed")
     return {
         "adapter": row["adapter"],

@@ -42,6 +42,8 @@ def test_csv_and_jsonl_need_title_and_text(tmp_path: Path) -> None:
         ("Pets", "No, sorry")
     ]
     assert facts(tmp_path, "a.jsonl", '{"title": "Pets", "text": "No", "id": 7}\n\n') == [("Pets", "No")]
+    half = '{"title": "Half an emoji", "text": "Yes \\ud83d of course"}'
+    assert facts(tmp_path, "a.jsonl", half) == [("Half an emoji", "Yes ? of course")]
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,21 @@ def test_the_markdown_has_everything() -> None:
         assert words in text, words
 
 
+def test_a_question_that_the_night_wrote_itself_leads_to_no_conversation() -> None:
+    own = {**learned(2, ""), "response_id": "synthetic-1", "conversation_id": None, "query": None}
+    written = {"kept": 55, "questions": {"synthetic-1": "Can I | park?"}}
+    report = nights.told(row(queries=0, synthetic=written), {}, [learned(1), own], [])
+    asked = {one["response_id"]: (one["query"], one["synthetic"]) for one in report["lineage"]["answers"]}
+    assert asked == {"resp-1": ("Is there parking?", False), "synthetic-1": ("Can I | park?", True)}
+    assert report["lineage"]["conversations"] == 1
+    text = markdown(report)
+    assert "0 questions of customers" in text
+    assert "and 55 that the night wrote itself" in text
+    assert "beside 1 answers of 1 conversations. 1 questions more it wrote itself." in text
+    assert "| synthetic-1 | none, the night asked itself\\: Can I \\| park? |" in text
+    assert "- Can I \\| park?" in text
+
+
 def test_hostile_texts_stay_texts_in_markdown() -> None:
     hostile = {**case(1, 0, 1, HOSTILE), "question": HOSTILE, "stable_answer": "x\x1b[2Jy\u202e"}
     text = markdown(nights.told(row(), {}, [learned(1, HOSTILE)], [hostile]))

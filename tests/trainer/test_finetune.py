@@ -32,7 +32,7 @@ def said(text: str) -> list[dict[str, str]]:
 def row(method: Method, number: int) -> dict[str, Any]:
     """One row as a night writes it for the method."""
     if method == "sft":
-        return {"prompt": prompt(number), "completion": said("Yes, it is.")}
+        return {"prompt": prompt(number), "completion": said("Yes, it is."), "weight": 1.0}
     if method == "dpo":
         return {"prompt": prompt(number), "chosen": said("Yes, it is."), "rejected": said("No, never.")}
     facts = [{"title": "", "text": FACT.format(number), "score": 1.0}]

@@ -14,7 +14,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from trainer.methods.grpo import judge
 from trainer.methods.head import IGNORED, spare_prompts
-from trainer.methods.sft import CompletionTrainer
+from trainer.methods.sft import CompletionTrainer, Weighing, shares
 from trainer.reward.grounded import GroundedReward
 
 TINY = LlamaConfig(
@@ -59,11 +59,16 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
         assert torch.allclose(gradient, expected[name], atol=1e-5), name
 
 
+def loss_of(model: Any, inputs: dict[str, torch.Tensor], weights: list[float], items: int | None) -> Any:
+    trainer = SimpleNamespace(accelerator=SimpleNamespace(unwrap_model=lambda wrapped: wrapped))
+    weighed = {**inputs, "weight": torch.tensor(weights)}
+    return CompletionTrainer.compute_loss(trainer, model, weighed, num_items_in_batch=items)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("items", [None, 7])
 def test_best_of_ns_loss_is_the_completions_cross_entropy_and_so_are_its_gradients(items: int | None) -> None:
     model, inputs = tiny(), batch()
-    trainer = SimpleNamespace(accelerator=SimpleNamespace(unwrap_model=lambda wrapped: wrapped))
-    loss = CompletionTrainer.compute_loss(trainer, model, inputs, num_items_in_batch=items)  # type: ignore[arg-type]
+    loss = loss_of(model, inputs, [1.0, 1.0], items)
     loss.backward()
     found = gradients(model)
     logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
@@ -72,6 +77,29 @@ def test_best_of_ns_loss_is_the_completions_cross_entropy_and_so_are_its_gradien
     whole.backward()  # type: ignore[no-untyped-call]
     assert torch.allclose(loss, whole, atol=1e-5)
     assert_same(found, gradients(model))
+
+
+def test_a_rows_tokens_count_by_its_weight() -> None:
+    model, inputs = tiny(), batch()
+    loss_of(model, inputs, [1.6, 0.4], None).backward()
+    found = gradients(model)
+    logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+    targets = inputs["labels"][:, 1:]
+    losses_B_T = cross_entropy(
+        logits[:, :-1].transpose(1, 2), targets, ignore_index=IGNORED, reduction="none"
+    )
+    ((1.6 * losses_B_T[0].sum() + 0.4 * losses_B_T[1].sum()) / 7).backward()  # type: ignore[no-untyped-call]
+    assert_same(found, gradients(model))
+
+
+def test_weights_reach_the_loss_with_a_mean_of_one() -> None:
+    assert shares([1.0, 1.0, 1.0]) == [1.0, 1.0, 1.0]
+    assert shares([0.5, 0.5]) == [1.0, 1.0]
+    assert shares([1.0, 1.0, 0.5, 0.5]) == pytest.approx([4 / 3, 4 / 3, 2 / 3, 2 / 3])
+    collate = Weighing(lambda rows: {"input_ids": torch.tensor([row["input_ids"] for row in rows])})
+    batch = collate([{"input_ids": [1, 2], "weight": 0.5}, {"input_ids": [3, 4], "weight": 1.5}])
+    assert batch["weight"].tolist() == [0.5, 1.5]
+    assert batch["input_ids"].shape == (2, 2)
 
 
 def test_logits_for_answers_alone_tell_trl_what_its_own_would() -> None:

@@ -53,7 +53,10 @@ def test_the_reward_of_the_night_can_be_made_from_the_order_alone(tmp_path: Path
 def test_rows_have_the_columns_of_their_method() -> None:
     prompt = [{"role": "user", "content": "Is there parking?"}]
     chosen = [{"role": "assistant", "content": "Yes, it is free."}]
-    assert training_row("sft", ROW, QUERY) == {"prompt": prompt, "completion": chosen}
+    assert training_row("sft", ROW, QUERY) == {"prompt": prompt, "completion": chosen, "weight": 1.0}
+    own = QUERY.model_copy(update={"synthetic": True})
+    assert training_row("sft", ROW, QUERY, 0.3)["weight"] == 1.0
+    assert training_row("sft", ROW, own, 0.3)["weight"] == 0.3
     rejected = [{"role": "assistant", "content": "No."}]
     assert training_row("dpo", ROW, QUERY) == {"prompt": prompt, "chosen": chosen, "rejected": rejected}
     facts = [{"title": "Parking", "text": "Parking is free.", "score": 0.5}]

@@ -7,7 +7,7 @@ import pytest
 from trainer.evaluate import Answered, Prompted
 from trainer.gates import Gate, Verdict
 from trainer.notes import Evaluation
-from trainer.report import said
+from trainer.report import report, said
 from trainer.suite import SuiteCase
 from trainer.summary import evaluation_events
 
@@ -58,3 +58,16 @@ def test_a_gate_is_told_in_words(told: Gate, words: list[str]) -> None:
 
 def test_a_gate_of_an_unknown_unit_has_no_words_of_its_own() -> None:
     assert said(gate("something new", Verdict.PASS)) == ""
+
+
+def test_questions_of_the_nights_own_are_told_where_there_are_some() -> None:
+    def learned(queries: int, synthetic: int) -> str:
+        return report(queries, 400, 60, 0, [], [], Verdict.PASS, "", synthetic)[-1]
+
+    tried = "tried 400 answers to them, and learned from the 60 that were clearly right."
+    assert learned(100, 0) == f"The night took 100 questions that customers asked, {tried}"
+    assert learned(12, 88) == (
+        f"The night took 100 questions, {tried} Customers had asked 12 of these questions; the other 88 the "
+        "night wrote itself, from your documents."
+    )
+    assert "Customers had asked none of these questions" in learned(0, 100)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
 from trl.trainer.sft_config import SFTConfig
@@ -14,9 +16,10 @@ from trainer.order import Order
 
 
 def make(order: Order, rows: list[dict[str, Any]], arguments: dict[str, Any], parts: dict[str, Any]) -> Any:
-    """A trainer for rows with `prompt` and `completion`; `arguments` and `parts` are what all methods share.
+    """A trainer for rows with `prompt`, `completion` and `weight`.
 
-    The loss covers the completion alone: customers' text is the prompt, never the target.
+    `arguments` and `parts` are what all methods share. The loss covers the completion alone: customers' text
+    is the prompt, never the target. Each row counts by its weight beside all others', not those of its step.
     """
     settings = SFTConfig(
         **arguments,
@@ -24,8 +27,31 @@ def make(order: Order, rows: list[dict[str, Any]], arguments: dict[str, Any], pa
         max_length=order.max_length,
         completion_only_loss=True,
         train_sampling_strategy="group_by_length",  # rows of like length share a step: less padding
+        remove_unused_columns=False,  # the model does not read the weight, the loss does
     )
-    return CompletionTrainer(args=settings, train_dataset=Dataset.from_list(rows), **parts)
+    weights = shares([row["weight"] for row in rows])
+    known = [row | {"weight": weight} for row, weight in zip(rows, weights, strict=True)]
+    trainer = CompletionTrainer(args=settings, train_dataset=Dataset.from_list(known), **parts)
+    trainer.data_collator = Weighing(trainer.data_collator)
+    return trainer
+
+
+def shares(weights: Sequence[float]) -> list[float]:
+    """The weights with a mean of 1: together they move as much as so many rows that all weigh the same."""
+    mean = sum(weights) / len(weights)
+    return [weight / mean for weight in weights]
+
+
+class Weighing:
+    """Puts rows into a batch as `collate` does, and their weights beside them. Any: columns of all kinds."""
+
+    def __init__(self, collate: Callable[[list[Any]], dict[str, Any]]) -> None:
+        self._collate = collate
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """`weight` has shape (B,)."""
+        weight_B = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
+        return {**self._collate(rows), "weight": weight_B}
 
 
 class CompletionTrainer(SFTTrainer):
@@ -38,7 +64,7 @@ class CompletionTrainer(SFTTrainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Cross-entropy of the completions' tokens, summed and divided by their number in the step."""
+        """Cross-entropy of the completions' tokens, times their rows' weights, over the step's tokens."""
         assert not return_outputs, "evaluation goes through the engine"
         inner = self.accelerator.unwrap_model(model).get_base_model()
         hidden_B_T_H = inner.get_decoder()(
@@ -47,5 +73,8 @@ class CompletionTrainer(SFTTrainer):
         targets_B_T = inputs["labels"][:, 1:]
         said_B_T = targets_B_T != IGNORED
         logits_N_V = inner.get_output_embeddings()(hidden_B_T_H[:, :-1][said_B_T])
-        loss = cross_entropy(logits_N_V.float(), targets_B_T[said_B_T], reduction="sum")
-        return loss / (said_B_T.sum() if num_items_in_batch is None else num_items_in_batch)
+        loss_N = cross_entropy(logits_N_V.float(), targets_B_T[said_B_T], reduction="none")
+        weight_N = inputs["weight"][:, None].expand_as(said_B_T)[said_B_T]
+        return (loss_N * weight_N).sum() / (
+            said_B_T.sum() if num_items_in_batch is None else num_items_in_batch
+        )
