@@ -144,6 +144,15 @@ class JudgeSettings(Section):
     key: SecretStr = SecretStr("")
 
 
+class ClassifierSettings(Section):
+    # For the reward `classifier`: a sequence-classification model with one output, a folder or a hub's name.
+    model: str = ""
+    # The hub's revision; empty for its newest.
+    revision: str = ""
+    # From which value, 0 to 1, an answer is called good: see the model's card, or measure it.
+    good: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+
+
 class TrainerSettings(Section):
     # When nights are due, as a cron line in the time zone below.
     schedule: str = "0 2 * * *"
@@ -167,12 +176,17 @@ class TrainerSettings(Section):
     # Completion groups under way at the engine at one time.
     concurrency: Annotated[int, Field(ge=1)] = 16
     # Which reward chooses the answers to learn from: grounded (rules), learnt (from people's ratings), judge
-    # (a language model), or an installed package's own, by its entry point in the group nightshift.rewards.
+    # (a language model), classifier (a sequence-classification model), or an installed package's own, by its
+    # entry point in the group nightshift.rewards.
     reward: str = "grounded"
     # Which other one rates stable and candidate for a gate, having chosen nothing. Empty: learnt, or grounded
     # where learnt chooses.
     second: str = ""
+    # When the reward `learnt` learns from customers' votes, as a cron line; empty for never. It takes what it
+    # learned into use only where that is shown to agree with people more often.
+    renewal: str = "0 1 * * sun"
     judge: JudgeSettings = JudgeSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
     # Rules that correct the reward that chooses, each with its weight, 0 to 1: grounded, polarity, declines,
     # private (no personal data), length, language, or an installed package's own, by its entry point in the
     # group nightshift.verifiers. With weight 1 an answer that breaks the rule is never learned from.
@@ -203,6 +217,9 @@ class TrainerSettings(Section):
     suites: str = ""
     # Cases of each built-in suite of conduct (declining, harm, orders, doubt) for both models; 0 for none.
     conduct: Annotated[int, Field(ge=0, le=30)] = 30
+    # Questions of each kind (declining, harm, orders) that a night samples too, to learn from its own right
+    # answers to them; 0 for none. Not measured yet, so it is off.
+    rehearsal: Annotated[int, Field(ge=0, le=36)] = 0
     # Whether a night fails by its conduct, or only tells it. A model of 135M parameters resists orders mostly
     # by not understanding them, and learning to answer takes some of that away: with this on, nights fail.
     conduct_gate: bool = False

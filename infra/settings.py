@@ -128,6 +128,11 @@ class Settings(_Sources):
         return self.data / "keys.json"
 
     @property
+    def reward_dir(self) -> Path:
+        """Folder of the reward as this business's customers have renewed it."""
+        return self.data / "reward"
+
+    @property
     def base_model(self) -> Path:
         """Folder of the base model: absolute as written, otherwise under `models`."""
         return self.models / self.engine.base

@@ -40,7 +40,13 @@ def settings_for(settings: Settings, stub: StubEngine) -> Settings:
         update={
             "engine": EngineSettings(port=port),
             "trainer": TrainerSettings(
-                port=settings.trainer.port, queries=100, samples=4, min_rows=20, held_out=held_out, seed=3
+                port=settings.trainer.port,
+                queries=100,
+                samples=4,
+                min_rows=20,
+                held_out=held_out,
+                seed=3,
+                rehearsal=2,
             ),
             "canary": CanarySettings(share=0.5, min_outcomes=30, max_outcomes=400),
         }
@@ -79,6 +85,9 @@ async def test_a_better_adapter_goes_from_questions_to_stable_by_itself(circle: 
     manifest = json.loads(night["manifest"])
     assert (night["verdict"], manifest["queries"], manifest["completions"]) == ("pass", 100, 400)
     assert manifest["pass_rate"]["candidate"]["rate"] > manifest["pass_rate"]["stable"]["rate"]
+    rehearsed = manifest["rehearsed"]  # the stub takes no orders
+    assert (rehearsed["asked"], rehearsed["learned"] >= 2) == (6, True)
+    assert manifest["training"]["rows"] == manifest["chosen"] + rehearsed["learned"]
     assert len(circle.query("response_ids")) == len(circle.customers.ledger.told)
 
 

@@ -1,4 +1,5 @@
-"""`python -m trainer` serves; `python -m trainer night --slot S` runs one night and exits with its verdict.
+"""`python -m trainer` serves, `python -m trainer night --slot S` runs one night, `python -m trainer renew`
+learns a reward from customers' votes. The last two exit with their verdict.
 
 Exit codes: 0 passed, 1 failed, 2 usage, 3 a gate said no or not enough data, 4 a dependency is down.
 """
@@ -44,11 +45,14 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(dest="command")
     night = commands.add_parser("night", help="run one night now")
     night.add_argument("--slot", default="", help="the slot it belongs to; default: this minute")
+    commands.add_parser("renew", help="learn a reward from customers' votes now")
     chosen = parser.parse_args(arguments)
     configure("trainer")
     give_way(LEARNING)
     try:
         settings = load()
+        if chosen.command == "renew":
+            return _renew(settings)
         return _night(settings, chosen.slot) if chosen.command == "night" else _serve(settings)
     except (EngineError, LakeError) as err:
         logger.error("%s", err)
@@ -69,6 +73,15 @@ def _serve(settings: Settings) -> int:
     finally:
         log.close()
     return 0
+
+
+def _renew(settings: Settings) -> int:
+    # Only here, since the encoder brings torch, which serving need not wait for.
+    from trainer.renew import renewed  # noqa: PLC0415
+
+    outcome = renewed(settings, datetime.now(UTC))
+    print(outcome.model_dump_json())  # noqa: T201  # the result, for whoever asked for it
+    return 0 if outcome.used else 3
 
 
 def _night(settings: Settings, slot: str) -> int:

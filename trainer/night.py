@@ -11,7 +11,7 @@ from functools import partial
 
 from infra.engine import BASE, Sampling
 from infra.events import NightChanged
-from trainer import cost, evaluate, gates, style, synthetic
+from trainer import cost, evaluate, gates, rehearsal, style, synthetic
 from trainer.conduct import behaves, conduct
 from trainer.curate import Group, curate
 from trainer.evaluate import Answered, Prompted, Role
@@ -26,6 +26,7 @@ from trainer.notes import (
     Gated,
     NightResult,
     Registered,
+    Rehearsed,
     Resampled,
     Scored,
     Synthesised,
@@ -68,8 +69,13 @@ async def run(work: Work, stages: Stages) -> NightResult:
 
     # Once more: a night that was killed may go on after its suites have changed.
     check_split(chosen.known, frozenset(work.settings.trainer.held_out), _judged(work))
+    rehearsed = summary.note(
+        await stages.once("rehearse", Rehearsed, partial(_rehearse, work, stages, chosen))
+        if work.settings.trainer.rehearsal
+        else Rehearsed()
+    )
     registered = summary.note(
-        await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated))
+        await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated, rehearsed))
     )
     suites = read_suites(work.suites)
     cases = [case for case in suites if not case.conduct]
@@ -156,6 +162,25 @@ async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scor
         rows=tuple(curate(groups, work.settings.trainer.method)),
         replayed=tuple(replay(chosen.remembered)),
     )
+
+
+async def _rehearse(work: Work, stages: Stages, chosen: Chosen) -> Rehearsed:
+    """The serving model's own right answers to what no shop answers, what does harm, what gives orders."""
+    settings = work.settings.trainer
+    collections = sorted({query.collection for query in chosen.known})
+    cases = rehearsal.cases(collections, settings.rehearsal)
+    asked = rehearsal.queries(cases, await evaluate.prompts(cases, work.agent, settings.concurrency))
+    groups = await resample(
+        asked,
+        work.served(chosen.stable or BASE),
+        settings.samples,
+        Sampling(work.settings.agent.max_tokens, settings.temperature, seed=settings.seed),
+        settings.concurrency,
+        stages.folder / "rehearse.jsonl",
+        work.told("rehearse"),
+    )
+    rows = rehearsal.rows(cases, asked, groups, settings.method)
+    return Rehearsed(rows=tuple(rows), asked=len(cases), tokens=sum(group.tokens for group in groups))
 
 
 async def _evaluate(

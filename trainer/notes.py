@@ -108,6 +108,14 @@ class Curated(Note):
         return sum(row.reward for row in self.rows) / len(self.rows) if self.rows else 0.0
 
 
+class Rehearsed(Note):
+    """What the night rehearsed of its conduct: rows to train on, of so many questions that were `asked`."""
+
+    rows: tuple[Row, ...] = ()
+    asked: int = 0
+    tokens: int = 0
+
+
 class Registered(Note):
     """The candidate adapter and what its training measured."""
 
@@ -210,17 +218,24 @@ def _cases(
     ]
 
 
-def training_row(method: Method, row: Row, query: Query, synthetic_weight: float = 1.0) -> dict[str, Any]:
+def training_row(
+    method: Method, row: Row, query: Query | None = None, synthetic_weight: float = 1.0
+) -> dict[str, Any]:
     """A row as the fine-tuning reads it: customers' text is the prompt, never the target.
 
     The columns are those that TRL's trainer of the method knows; GRPO's judge also gets query and facts, and
-    SFT's loss how much the row counts: 1, or `synthetic_weight` for a night's own question.
+    SFT's loss how much the row counts: 1, or `synthetic_weight` for a night's own question. What is rehearsed
+    has no query, and nothing to teach GRPO.
     """
     prompt = {"prompt": [{"role": message.role, "content": message.content} for message in row.prompt]}
     if method == "grpo":
+        assert query is not None, "GRPO samples a query anew"
         return prompt | {"query": query.query, "facts": [fact.model_dump() for fact in query.facts]}
     chosen = [{"role": "assistant", "content": row.completion}]
     if method == "sft":
-        return prompt | {"completion": chosen, "weight": synthetic_weight if query.synthetic else 1.0}
+        return prompt | {
+            "completion": chosen,
+            "weight": synthetic_weight if query and query.synthetic else 1.0,
+        }
     assert row.rejected is not None, "a pair has both"
     return prompt | {"chosen": chosen, "rejected": [{"role": "assistant", "content": row.rejected}]}

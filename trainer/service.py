@@ -1,6 +1,7 @@
-"""The trainer as a service: a ticker that starts nights when they are due and looks at the canary.
+"""The trainer as a service: a ticker that starts what is due (nights, renewals) and looks at the canary.
 
-A night runs in a process of its own, so a night that dies takes neither the ticker nor the canary with it.
+A night runs in a process of its own, so a night that dies takes neither the ticker nor the canary with it. So
+does a renewal of the reward.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Service:
         self._runs = Runs(settings.nights_dir / "runs.sqlite")
         self._watch = Watch(log, self._recorded, reward, settings.canary)
         self._night: subprocess.Popen[bytes] | None = None
+        self._renewal: subprocess.Popen[bytes] | None = None
+        self._renewed = ""
         self._began = datetime.now(UTC)
         self._problem = ""
         self._registry = CollectorRegistry()
@@ -61,7 +64,11 @@ class Service:
     def run(self, stop: threading.Event) -> None:
         """Serves probes and ticks until `stop` is set, then lets a running night be resumed later."""
         scheduler = BackgroundScheduler(timezone=UTC)
-        jobs = {"night": (self.tick, TICK_S), "canary": (self.look, self._settings.canary.interval_s)}
+        jobs = {
+            "night": (self.tick, TICK_S),
+            "renewal": (self.renew, TICK_S),
+            "canary": (self.look, self._settings.canary.interval_s),
+        }
         for name, (job, seconds) in jobs.items():
             # Late ticks are run and merged: by default APScheduler drops one that is a second late.
             scheduler.add_job(
@@ -75,9 +82,10 @@ class Service:
             finally:
                 scheduler.shutdown(wait=True)
                 self._watch.close()
-                if self._night and self._night.poll() is None:
-                    self._night.terminate()
-                    self._night.wait()
+                for process in (self._night, self._renewal):
+                    if process and process.poll() is None:
+                        process.terminate()
+                        process.wait()
 
     def tick(self) -> None:
         """Starts the night that is due, if one is and nobody runs it."""
@@ -89,6 +97,17 @@ class Service:
         if slot and may_start(self._runs.get(slot), time.time()):
             logger.info("night of slot %s is due", slot)
             self._night = subprocess.Popen([sys.executable, "-m", "trainer", "night", "--slot", slot])
+
+    def renew(self) -> None:
+        """Starts the renewal that is due. A missed one is not made up: the next learns from the same."""
+        trainer = self._settings.trainer
+        if not trainer.automatic or not trainer.renewal or (self._renewal and self._renewal.poll() is None):
+            return
+        slot = due_slot(trainer.renewal, trainer.timezone, datetime.now(UTC), self._began)
+        if slot and slot != self._renewed:
+            logger.info("renewal of slot %s is due", slot)
+            self._renewed = slot
+            self._renewal = subprocess.Popen([sys.executable, "-m", "trainer", "renew"])
 
     def look(self) -> None:
         """One look at the canary."""

@@ -22,6 +22,7 @@ from trainer.notes import (
     Gated,
     Note,
     Registered,
+    Rehearsed,
     Resampled,
     Scored,
     Synthesised,
@@ -148,6 +149,7 @@ class Summary:
             **counts,
             **self._origin(),
             **self._synthetic(),
+            **self._rehearsed(),
             **self._rewards(),
             **self._answers(),
         }
@@ -181,6 +183,12 @@ class Summary:
             }
         }
 
+    def _rehearsed(self) -> dict[str, Any]:
+        rehearsed = self._get(Rehearsed)
+        if not rehearsed or not rehearsed.asked:
+            return {}
+        return {"rehearsed": {"asked": rehearsed.asked, "learned": len(rehearsed.rows)}}
+
     def _rewards(self) -> dict[str, Any]:
         scored, curated, gated = self._get(Scored), self._get(Curated), self._get(Gated)
         if not scored or not curated:
@@ -200,6 +208,8 @@ class Summary:
         written = self._get(Synthesised)
         tokens = {"synthesise": written.tokens} if written and written.asked else {}
         tokens |= {"resample": resampled.tokens} if resampled else {}
+        rehearsed = self._get(Rehearsed)
+        tokens |= {"rehearse": rehearsed.tokens} if rehearsed and rehearsed.asked else {}
         if not evaluation:
             return {"tokens": tokens}
         sides = {"stable": evaluation.stable, "candidate": evaluation.candidate}

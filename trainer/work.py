@@ -25,7 +25,7 @@ from infra.settings import Settings, child_environment
 from trainer import logged
 from trainer.agent import Agent
 from trainer.judged import Asked
-from trainer.notes import Chosen, Curated, Registered, training_row
+from trainer.notes import Chosen, Curated, Registered, Rehearsed, training_row
 from trainer.order import Order
 from trainer.replay import recall
 from trainer.resample import Told
@@ -112,7 +112,9 @@ class Work:
         folder = None if name == BASE else self.registry.get(name).folder.resolve()
         return Served(self._engine, name, folder)
 
-    async def finetune(self, stages: Stages, chosen: Chosen, curated: Curated) -> Registered:
+    async def finetune(
+        self, stages: Stages, chosen: Chosen, curated: Curated, rehearsed: Rehearsed
+    ) -> Registered:
         """Trains a candidate in a process of its own and registers it.
 
         Raises:
@@ -123,10 +125,11 @@ class Work:
         trainer = self.settings.trainer
         (folder / "order.json").write_text(Order.of(self.settings).model_dump_json(indent=2))
         queries = {query.response_id: query for query in chosen.known}
-        rows = (
+        rows = [
             training_row(trainer.method, row, queries[row.response_id], trainer.synthetic_weight)
             for row in curated.every
-        )
+        ]
+        rows += [training_row(trainer.method, row) for row in rehearsed.rows]
         (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         await _train(self._finetune, folder)
         trained = json.loads((folder / "trained.json").read_text())

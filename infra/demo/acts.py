@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -15,17 +14,18 @@ import aiohttp
 from rich.console import Console
 
 from infra.demo.business import Question
-from infra.demo.customers import Customers, conversations
+from infra.demo.command import run
+from infra.demo.customers import Customers, Ledger, conversations
 from infra.demo.drill import broken
 from infra.demo.program import Program
 from infra.demo.stage import Service
+from infra.demo.voters import Voters
 from infra.errors import LakeError, NightError, ProcessError
 from infra.eventlog import open_log
 from infra.events import DeploymentChanged, Event, Topic
 from infra.follow import Deployments
 from infra.lake import Lake
 from infra.registry import Registry
-from infra.settings import child_environment
 
 # The engine reads its model in half a minute on two cores; a slow disk may double that.
 START_S = 240.0
@@ -43,7 +43,13 @@ class Acts:
     """Plays on a running service, as its customers and its operator do: over HTTP, the log and the lake."""
 
     def __init__(
-        self, service: Service, session: aiohttp.ClientSession, program: Program, console: Console, seed: int
+        self,
+        service: Service,
+        session: aiohttp.ClientSession,
+        program: Program,
+        console: Console,
+        seed: int,
+        voters: Voters = Voters(),  # noqa: B008  # it is frozen
     ) -> None:
         self._service = service
         self._settings = service.settings
@@ -53,8 +59,14 @@ class Acts:
         self._seed = seed
         self._log = open_log(service.settings)
         self._deployments = Deployments(self._log)
-        self._customers = Customers(service.settings.agent.url, session, service.settings.agent.model, seed)
+        agent = service.settings.agent
+        self._customers = Customers(agent.url, session, agent.model, seed, voters)
         self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the customers saw."""
+        return self._customers.ledger
 
     async def start(self) -> None:
         """Starts the service and waits until the agent is ready.
@@ -83,7 +95,7 @@ class Acts:
         slot = datetime.now(UTC).strftime("%Y%m%dT%H%MZ")
         async with self._act("night", "The night: resample, score, choose, fine-tune, evaluate, gate"):
             for _ in range(TRIES):
-                status = await self._run_night(slot)
+                status = await run(["trainer", "night", "--slot", slot], self._service.file, self._say)
                 if status in (0, 3):
                     break
                 if status == 1:
@@ -100,6 +112,14 @@ class Acts:
         for gate in self._program.night["gates"]:
             self._say(f"gate {gate['name']}: {gate['verdict']} ({gate['estimate']:+.3f})")
         return bool(status == 0)
+
+    async def renewal(self) -> bool:
+        """Renews the reward as `nightshift reward renew` does. True if what was learnt came into use."""
+        async with self._act("renewal", "The reward learns from the customers' votes"):
+            status = await run(["trainer", "renew"], self._service.file, self._say)
+            if status not in (0, 3):
+                raise NightError("The renewal of the reward failed: its last lines above say why.")
+        return status == 0
 
     async def canary(self, questions: Sequence[Question]) -> None:
         """More questions, split over both arms, until the canary is promoted or rolled back by itself."""
@@ -220,29 +240,6 @@ class Acts:
             facts["roll_back_s"] = round(max(0.0, max(answer.asked_at for answer in told) - verdict), 2)
         return facts
 
-    async def _run_night(self, slot: str) -> int:
-        """One try: the trainer's own command, its progress shown."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "trainer",
-            "night",
-            "--slot",
-            slot,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=child_environment(NIGHTSHIFT_CONFIG=str(self._service.file)),
-        )
-        assert process.stderr
-        try:
-            async for line in process.stderr:
-                self._say(_message(line.decode(errors="replace")))
-            return await process.wait()
-        finally:
-            if process.returncode is None:
-                process.terminate()
-                await process.wait()
-
     async def _manifest(self, slot: str) -> dict[str, Any]:
         """The night's manifest once the record holds it."""
         deadline = time.monotonic() + CATCH_UP_S
@@ -288,9 +285,3 @@ class Acts:
 
     def _say(self, text: str) -> None:
         self._console.print(f"  {text}", style="dim", markup=False)
-
-
-def _message(line: str) -> str:
-    """The message of a log line: what follows `message=`."""
-    _, found, message = line.strip().partition("message=")
-    return message.strip('"') if found else line.strip()

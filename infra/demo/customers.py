@@ -16,23 +16,24 @@ from typing import Any
 import aiohttp
 
 from infra.demo.business import Question
+from infra.demo.voters import Voters, hoped_for
 
 # A customer who cannot reach the service tries again for this long: it may be restarting.
 PATIENCE_S = 240.0
-# How many of a conversation's questions follow another one, and how many answers get a thumb.
+# How many of a conversation's questions follow another one.
 FOLLOW_UP = 0.3
-VOTES = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """An answer that a customer got. Times are seconds since the epoch."""
+    """An answer that a customer got, and whether they hoped for it. Times are seconds since the epoch."""
 
     response_id: str
     arm: str
     adapter: str
     asked_at: float
     seconds: float
+    right: bool
 
 
 @dataclass(slots=True)
@@ -64,11 +65,19 @@ def conversations(questions: Sequence[Question], seed: int) -> list[list[Questio
 class Customers:
     """Sends conversations to the chat endpoint at `url`, several at a time."""
 
-    def __init__(self, url: str, session: aiohttp.ClientSession, model: str, seed: int) -> None:
+    def __init__(
+        self,
+        url: str,
+        session: aiohttp.ClientSession,
+        model: str,
+        seed: int,
+        voters: Voters = Voters(),  # noqa: B008  # it is frozen
+    ) -> None:
         self._url = url
         self._session = session
         self._model = model
         self._rng = random.Random(seed)
+        self._voters = voters
         self.ledger = Ledger()
 
     async def ask(
@@ -94,24 +103,30 @@ class Customers:
     async def _converse(self, talk: Sequence[Question]) -> None:
         history: list[dict[str, str]] = []
         conversation = f"demo-{self._rng.getrandbits(64):016x}"
+        name = self._voters.name(self._rng)
         for question in talk:
             history.append({"role": "user", "content": question.text})
-            answer = await self._one(history, conversation, question)
+            answer = await self._one(history, conversation, name, question)
             if answer is None:
                 return
             history.append({"role": "assistant", "content": answer})
 
-    async def _one(self, history: list[dict[str, str]], conversation: str, question: Question) -> str | None:
-        body = {
+    async def _one(
+        self, history: list[dict[str, str]], conversation: str, name: str, question: Question
+    ) -> str | None:
+        body: dict[str, Any] = {
             "model": self._model,
             "messages": history,
             "metadata": {"conversation_id": conversation, "collection": question.collection},
+            **({"user": name} if name else {}),
         }
         asked_at = time.time()
         reply = await self._post("/v1/chat/completions", body)
         if reply is None:
             return None
         data, headers = reply
+        answer = str(data["choices"][0]["message"]["content"])
+        right = hoped_for(answer, question.reference)
         self.ledger.told.append(
             Told(
                 data["id"],
@@ -119,15 +134,16 @@ class Customers:
                 headers.get("x-nightshift-adapter", ""),
                 asked_at,
                 time.time() - asked_at,
+                right,
             )
         )
-        answer = str(data["choices"][0]["message"]["content"])
-        if self._rng.random() < VOTES:
-            await self._vote(data["id"], satisfied(answer, question.reference, self._rng))
+        if thumb := self._voters.thumb(name, right, self._rng):
+            await self._vote(data["id"], thumb, name)
         return answer
 
-    async def _vote(self, response_id: str, up: bool) -> None:
-        if await self._post("/v1/feedback", {"response_id": response_id, "rating": 1 if up else -1}):
+    async def _vote(self, response_id: str, thumb: int, name: str) -> None:
+        named = {"user": name} if name else {}
+        if await self._post("/v1/feedback", {"response_id": response_id, "rating": thumb, **named}):
             self.ledger.votes += 1
 
     async def _post(self, path: str, body: dict[str, Any]) -> tuple[Any, Any] | None:
@@ -147,14 +163,3 @@ class Customers:
                 return None
             self.ledger.retries += 1
             await asyncio.sleep(0.5)
-
-
-def satisfied(answer: str, reference: str, rng: random.Random) -> bool:
-    """Whether a simulated customer votes up: mostly when the answer shares half of what they hoped to hear.
-
-    One vote in five is noise, as people's are. Nothing selects or trains on these votes.
-    """
-    hoped = {word.strip(".,!?").lower() for word in reference.split() if len(word) > 3}
-    said = {word.strip(".,!?").lower() for word in answer.split()}
-    content = len(hoped & said) >= 0.5 * len(hoped)
-    return content if rng.random() < 0.8 else not content

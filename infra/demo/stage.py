@@ -27,8 +27,11 @@ class Sizes:
     conduct: int = 30  # cases of each suite of conduct: fewer tell too little
 
 
-def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Path:
-    """The demo's own settings file, in its data folder: `nightshift --config FILE up` goes on with it."""
+def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes, reward: str = "") -> Path:
+    """The demo's own settings file, in its data folder: `nightshift --config FILE up` goes on with it.
+
+    `reward` is the one that chooses what to learn from; empty leaves it to the settings' default.
+    """
     folder = settings.data.resolve() / "demo"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "nightshift.toml"
@@ -49,6 +52,7 @@ def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> P
         f"min_cases = {sizes.min_cases}",
         f"conduct = {sizes.conduct}",
         f"seed = {seed}",
+        *([f'reward = "{reward}"'] if reward else []),
         f"held_out = {json.dumps(held_out)}",
         "",
         "[canary]",
@@ -108,8 +112,8 @@ def clear(settings: Settings) -> Path:
     return folder
 
 
-def prepare(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Service:
-    """Everything that the service finds when it starts, in an empty data folder.
+def prepare(settings: Settings, seed: int, cast: Cast, sizes: Sizes, reward: str = "") -> Service:
+    """Everything that the service finds when it starts, in an empty data folder; `reward` as in settings.
 
     Raises:
         ProcessError: the data folder holds a record that is not a demo's.
@@ -117,7 +121,7 @@ def prepare(settings: Settings, seed: int, cast: Cast, sizes: Sizes) -> Service:
     folder = clear(settings)
     write_knowledge(settings, cast.businesses)
     write_suite(settings, cast)
-    return Service(write_settings(settings, seed, cast, sizes), folder / "up.log")
+    return Service(write_settings(settings, seed, cast, sizes, reward), folder / "up.log")
 
 
 class Service:

@@ -1,8 +1,8 @@
 """Several nights on one machine, with real parts: `python -m infra.learn`, or `make learn`.
 
 Each day customers ask new questions, each night learns from them and is judged on businesses that it does
-not learn from. What passed serves the next day: promoted by hand, as a canary would take hours. Exit 0 when
-a night passed, 3 when none did.
+not learn from. What passed serves the next day: promoted by hand, as a canary would take hours. With
+`--control` it plays instead what must not pass. Exit 0 when a night passed, or every control held; else 3.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from infra.demo import stage
 from infra.demo.acts import Acts
 from infra.demo.business import Question
 from infra.demo.program import Program
+from infra.demo.voters import Voters
 from infra.errors import NightshiftError, ProcessError
 from infra.eventlog import open_log
 from infra.events import DeploymentChanged, Event, Topic
 from infra.follow import Deployments
-from infra.learn import result, school
+from infra.learn import controls, result, school
+from infra.learn.controls import Control
 from infra.learn.result import Night
 from infra.settings import Settings, load
 
@@ -62,6 +65,29 @@ async def play(
         finally:
             await acts.close()
     return nights
+
+
+async def control(
+    name: str, service: stage.Service, day: Sequence[Question], seed: int, console: Console
+) -> Control:
+    """One day, and then a night by a reward that knows nothing, or a renewal from malicious votes."""
+    malicious = controls.MALICIOUS if name == controls.VOTERS else Voters()
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
+        program = Program(seed=seed)
+        acts = Acts(service, session, program, console, seed, malicious)
+        try:
+            await acts.start()
+            await acts.day(day)
+            if name != controls.VOTERS:
+                await acts.night()
+                return Control.of_night(name, program.night)
+            await acts.renewal()
+            folder = service.settings.reward_dir
+            outcome = json.loads((folder / "outcome.json").read_text())
+            judged = [json.loads(line) for line in (folder / "judged.jsonl").read_text().splitlines()]
+            return Control.of_votes(outcome, judged, acts.ledger.told)
+        finally:
+            await acts.close()
 
 
 def promote(settings: Settings, number: int) -> None:
@@ -97,6 +123,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--nights", type=int, default=3)
     parser.add_argument("--questions", type=int, default=280, help="new questions a day")
     parser.add_argument("--judge", type=int, default=0, help="held-out questions to judge by; default: all")
+    parser.add_argument(
+        "--control",
+        action="append",
+        choices=controls.NAMES,
+        default=[],
+        help="play one day and night that must not pass instead; may be given several times",
+    )
     parser.add_argument("--samples", type=int, default=8, help="completions for each question")
     parser.add_argument("--seed", type=int, default=1, help="deals businesses and questions")
     parser.add_argument("--config", type=Path, help="settings file")
@@ -121,26 +154,49 @@ def _run(chosen: argparse.Namespace, console: Console) -> int:
     sizes = stage.Sizes(
         learn=chosen.questions, held_out=len(cast.held_out), samples=chosen.samples, min_rows=30
     )
-    service = stage.prepare(settings, chosen.seed, cast, sizes)
+    options = {name: str(value) for name, value in vars(chosen).items() if value is not None}
+    prepare = partial(stage.prepare, settings, chosen.seed, cast, sizes)
+    if chosen.control:
+        return _controls(chosen, prepare, days[0], options, console)
+    service = prepare()
     file = settings.data / "demo" / "nights.json"
     began = time.monotonic()
-    options = {name: str(value) for name, value in vars(chosen).items() if value is not None}
+
+    def report(nights: Sequence[Night]) -> dict[str, Any]:
+        return result.to_json(nights, round(time.monotonic() - began, 1), options)
 
     def tell(nights: list[Night]) -> None:
-        file.write_text(json.dumps(_report(nights, began, options), indent=2) + "\n")
+        file.write_text(json.dumps(report(nights), indent=2) + "\n")
         if not chosen.json:
             console.print(result.table(nights))
 
     nights = asyncio.run(play(service, days, chosen.seed, console, tell))
     if chosen.json:
-        print(json.dumps(_report(nights, began, options)))  # noqa: T201  # the result
+        print(json.dumps(report(nights)))  # noqa: T201  # the result
     else:
         console.print(f"The whole result: [bold]{file}[/]")
     return 0 if any(night.verdict == "pass" for night in nights) else 3
 
 
-def _report(nights: Sequence[Night], began: float, options: dict[str, str]) -> dict[str, Any]:
-    return result.to_json(nights, round(time.monotonic() - began, 1), options)
+def _controls(
+    chosen: argparse.Namespace,
+    prepare: Callable[[str], stage.Service],
+    day: Sequence[Question],
+    options: dict[str, str],
+    console: Console,
+) -> int:
+    """Plays each control in a data folder of its own."""
+    found = []
+    for name in dict.fromkeys(chosen.control):
+        service = prepare(name if name in controls.REWARDS else "")
+        found.append(asyncio.run(control(name, service, day, chosen.seed, console)))
+        report = {"options": options, "controls": controls.to_json(found)}
+        (service.settings.data / "demo" / "controls.json").write_text(json.dumps(report, indent=2) + "\n")
+        if not chosen.json:
+            console.print(controls.table(found))
+    if chosen.json:
+        print(json.dumps(report))  # noqa: T201  # the result
+    return 0 if all(one.holds for one in found) else 3
 
 
 if __name__ == "__main__":

@@ -85,3 +85,47 @@ ratings AS (
 SELECT trial.* EXCLUDE (event_id), ratings.rating
 FROM trial LEFT JOIN ratings USING (response_id)
 ORDER BY trial."at", trial.event_id;
+
+-- name: judged_answers
+-- The answers from $since up to, but without, $until that people said something about, the newest $limit, oldest
+-- first: the latest thumb (0 for none) and the latest better answer, who gave them and when, and the signs that the
+-- next words gave.
+WITH said AS (
+    SELECT response_id,
+        coalesce(arg_max(rating, ("at", event_id)) FILTER (rating <> 0 OR (comment = '' AND correction = '')), 0)
+            AS rating,
+        coalesce(arg_max(correction, ("at", event_id)) FILTER (correction <> ''), '') AS correction,
+        coalesce(arg_max(user_id, ("at", event_id)) FILTER (user_id <> ''), '') AS user_id,
+        max("at") AS told_at
+    FROM feedback
+    WHERE "at" >= $since AND "at" < $until
+    GROUP BY response_id
+),
+turns AS (
+    SELECT response_id, lag(response_id) OVER (PARTITION BY conversation_id ORDER BY "at", event_id) AS before
+    FROM interactions
+    WHERE "at" >= $since AND "at" < $until AND conversation_id IN (
+        SELECT conversation_id FROM signals WHERE "at" >= $since AND "at" < $until
+    )
+),
+signs AS (
+    SELECT before AS response_id, list(kind ORDER BY kind) AS kinds, max("at") AS told_at
+    FROM signals JOIN turns USING (response_id)
+    WHERE "at" >= $since AND "at" < $until AND before IS NOT NULL
+    GROUP BY before
+),
+answered AS (
+    SELECT response_id, conversation_id, interactions.user_id AS asker, "at", event_id, query, facts, answer,
+        coalesce(said.rating, 0) AS rating, coalesce(said.correction, '') AS correction,
+        coalesce(said.user_id, '') AS user_id, coalesce(signs.kinds, []) AS signs,
+        coalesce(greatest(said.told_at, signs.told_at), said.told_at, signs.told_at) AS told_at
+    FROM interactions LEFT JOIN said USING (response_id) LEFT JOIN signs USING (response_id)
+    WHERE status = 'ok' AND facts <> '[]' AND "at" >= $since AND "at" < $until
+        AND (said.rating <> 0 OR said.correction <> '' OR signs.kinds IS NOT NULL)
+    ORDER BY "at" DESC, event_id DESC
+    LIMIT $limit
+)
+SELECT response_id, query, facts, answer, rating, correction, signs, told_at,
+    coalesce(nullif(user_id, ''), nullif(asker, ''), conversation_id) AS voter
+FROM answered
+ORDER BY "at", event_id;

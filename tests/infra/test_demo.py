@@ -13,10 +13,11 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from infra.demo.business import Question, cast
-from infra.demo.customers import conversations, satisfied
+from infra.demo.customers import conversations
 from infra.demo.drill import broken
 from infra.demo.program import Program, table
 from infra.demo.stage import Sizes, clear, prepare
+from infra.demo.voters import Voters, hoped_for
 from infra.errors import ProcessError
 from infra.registry import Registry
 from infra.settings import Settings, load
@@ -63,11 +64,27 @@ def test_conversations_hold_every_question_once_with_one_business_each() -> None
 
 
 def test_a_customer_is_mostly_satisfied_by_the_right_answer() -> None:
-    rng = random.Random(1)
-    right = [satisfied("Yes, parking is free.", "Yes, parking is free.", rng) for _ in range(300)]
-    wrong = [satisfied("I do not know.", "Yes, parking is free.", rng) for _ in range(300)]
-    assert 0.7 < sum(right) / 300 < 0.9
-    assert 0.1 < sum(wrong) / 300 < 0.3
+    assert hoped_for("Yes, parking is free.", "Yes, parking is free.")
+    assert not hoped_for("I do not know.", "Yes, parking is free.")
+    rng, everybody = random.Random(1), Voters(share=1.0)
+    right = [everybody.thumb("", True, rng) for _ in range(300)]
+    wrong = [everybody.thumb("", False, rng) for _ in range(300)]
+    assert set(right) == {1, -1}
+    assert 0.7 < right.count(1) / 300 < 0.9
+    assert 0.1 < wrong.count(1) / 300 < 0.3
+    few = [Voters().thumb("", True, rng) for _ in range(300)]
+    assert 0.15 < few.count(1) / 300 < 0.25
+
+
+def test_the_malicious_say_the_reverse_of_every_answer() -> None:
+    rng, voters = random.Random(1), Voters(share=0.5, people=20, malicious=2)
+    names = {voters.name(rng) for _ in range(500)}
+    assert names == {f"person-{number}" for number in range(20)}
+    assert {voters.thumb("person-1", True, rng) for _ in range(50)} == {-1}
+    assert {voters.thumb("person-1", False, rng) for _ in range(50)} == {1}
+    honest = [voters.thumb("person-2", True, rng) for _ in range(300)]
+    assert honest.count(0) > 100
+    assert honest.count(1) > 2 * honest.count(-1)
 
 
 def test_success_needs_every_part() -> None:

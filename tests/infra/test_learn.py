@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from infra.demo.business import Business, Question
+from infra.demo.customers import Told
 from infra.errors import NotFound
-from infra.learn import result, school
+from infra.learn import controls, result, school
+from infra.learn.controls import Control
 from infra.learn.result import Night
 
 
@@ -121,3 +123,58 @@ def test_articles_become_one_desk_that_is_judged_on_answers_nobody_asked_for(tmp
         ("desk-dev", True, facts),
     ]
     assert asked[1] == Question("desk-dev", "How much?", "$5", ("$5", "five dollars"), "budget")
+
+
+def gate(name: str, verdict: str) -> dict[str, Any]:
+    return {"name": name, "verdict": verdict, "estimate": -0.1, "low": -0.2, "high": 0.0}
+
+
+def test_a_control_holds_where_its_night_did_not_pass_and_says_which_gate_stopped_it() -> None:
+    gates = {"gates": [gate("held-out", "fail"), gate("tokens", "pass")]}
+    stopped = Control.of_night("random", manifest(0.5, 0.4, "fail") | gates)
+    passed = Control.of_night("longest", manifest(0.5, 0.7) | gates)
+    assert (stopped.holds, stopped.before, stopped.after) == (True, 0.5, 0.4)
+    assert stopped.why == "held-out -0.100 (-0.200 to +0.000)"
+    assert not passed.holds
+    early = {"verdict": "not enough data", "gates": [], "report": ["Too few.", "More."]}
+    assert Control.of_night("random", early).why == "Too few."
+    out = io.StringIO()
+    Console(file=out, width=200).print(controls.table([stopped, passed]))
+    assert "NO" in out.getvalue()
+    assert json.loads(json.dumps(controls.to_json([stopped])))[0]["holds"] is True
+
+
+def votes(verdict: str, new: tuple[float, float]) -> Control:
+    """A right answer was worth 0.6 and a wrong one 0.4; after a renewal they are worth `new`."""
+    told = [Told(name, "stable", "", 0.0, 1.0, name == "right") for name in ("right", "wrong")]
+    judged = [
+        {"response_id": "right", "present": 0.6, "new": new[0]},
+        {"response_id": "wrong", "present": 0.4, "new": new[1]},
+        {"response_id": "asked by another", "present": 0.0, "new": 1.0},
+    ]
+    outcome = {"gate": {"verdict": verdict, "detail": "told"}, "doubted": 1, "voters": 9}
+    return Control.of_votes(outcome, judged, told)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "new", "holds"),
+    [
+        ("pass", (0.9, 0.1), True),
+        ("pass", (0.1, 0.9), False),
+        ("fail", (0.1, 0.9), True),
+        ("not enough data", (0.1, 0.9), True),
+    ],
+)
+def test_a_renewal_by_malicious_votes_may_only_come_into_use_where_it_is_truly_better(
+    verdict: str, new: tuple[float, float], holds: bool
+) -> None:
+    found = votes(verdict, new)
+    assert found.holds is holds
+    assert found.before == 1.0
+    assert found.after == float(new[0] > new[1])
+    assert found.why == "told; 1 of 9 voters doubted"
+
+
+def test_equal_values_tell_nothing() -> None:
+    assert controls.area([0.5, 0.5], [True, False]) == 0.5
+    assert controls.area([0.5], [True]) == 0.5

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from infra.errors import NightError
+from trainer.reward.adjustment import Adjustment
 from trainer.reward.encoder import Encoder
 from trainer.reward.features import ASKED, MANNER, STATED
 from trainer.reward.gauge import FACTS, Encode, Gauge, Measured
@@ -34,6 +35,11 @@ STARTER = Path(__file__).with_name("learnt.json")
 # Nothing of that is good, whatever its value: of the answers so called 0.97 were right, without it 0.94.
 REPEATS = 0.2
 LONGEST = 40
+# What to do about weights that cannot be used.
+_AGAIN = (
+    "make them again with `python -m trainer.reward.train`, or, in a data folder, delete them to go back to "
+    "those that come with the project"
+)
 # Cases judged together: the trees are walked once for all of them.
 _BATCH = 512
 
@@ -58,7 +64,8 @@ class Posterior(BaseModel):
 class Weights(BaseModel):
     """All that was learnt. `stated` guesses people's rating (1 to 5) as if a fact were the asked one;
     `combined` guesses it from that and the posterior; `slope` and `offset` make it the probability of being
-    right (Platt 1999). `good` is the probability from which an answer may be called good.
+    right (Platt 1999). `good` is the probability from which an answer may be called good. `adjustment` is
+    what a business's own customers added since, if anything: it orders, and can withdraw what is called good.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +80,7 @@ class Weights(BaseModel):
     slope: float
     offset: float
     good: float
+    adjustment: Adjustment | None = None
 
     @classmethod
     def load(cls, file: Path) -> Weights:
@@ -80,15 +88,9 @@ class Weights(BaseModel):
         try:
             weights = cls.model_validate_json(file.read_bytes())
         except (OSError, ValidationError) as err:
-            raise NightError(
-                f"{file} does not hold a reward's weights ({err}): make them with "
-                "`python -m trainer.reward.train`."
-            ) from err
+            raise NightError(f"{file} does not hold a reward's weights ({err}): {_AGAIN}.") from err
         if weights.stated_features != (*STATED, *MANNER) or weights.asked_features != ASKED:
-            raise NightError(
-                f"{file} was learnt from other features than this version computes: train it again with "
-                "`python -m trainer.reward.train`."
-            )
+            raise NightError(f"{file} was learnt from other features than this version computes: {_AGAIN}.")
         return weights
 
     def right(self, combined_N: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -131,16 +133,38 @@ def judge(weights: Weights, cases: Sequence[Case], measured: Measured) -> list[R
     if not len(rows):
         return found
     stated_N_F, posterior_N_F = weigh(weights, measured, rows)
-    right_N = weights.right(weights.combined.predict(summary(stated_N_F, posterior_N_F)))
-    for row, right, stated_F, posterior_F in zip(rows, right_N, stated_N_F, posterior_N_F, strict=True):
-        found[row] = _reward(weights, cases[row], float(right), stated_F, posterior_F)
+    right_N, liked_N = _chances(weights, measured, rows, summary(stated_N_F, posterior_N_F))
+    for place, row in enumerate(rows):
+        chances = float(right_N[place]), float(liked_N[place])
+        found[row] = _reward(weights, cases[row], *chances, stated_N_F[place], posterior_N_F[place])
     return found
+
+
+def liked(weights: Weights, measured: Measured) -> NDArray[np.float64]:
+    """The chance that people like each answer, whatever its manner; 0 without a fact or an answer."""
+    found = np.zeros(len(measured.there_N_F))
+    rows = np.flatnonzero(measured.there_N_F.any(axis=1))
+    if len(rows):
+        found[rows] = _chances(weights, measured, rows, summary(*weigh(weights, measured, rows)))[1]
+    return found
+
+
+def _chances(
+    weights: Weights, measured: Measured, rows: NDArray[np.intp], summary_N_M: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Being right by people's ratings, and liked by this business's customers: the same without votes."""
+    right_N = weights.right(weights.combined.predict(summary_N_M))
+    if weights.adjustment is None:
+        return right_N, right_N
+    # Manner is the same next to every fact, and the first one is always there.
+    return right_N, weights.adjustment.of(right_N, measured.stated_N_F_S[rows, 0, len(STATED) :])
 
 
 def _reward(
     weights: Weights,
     case: Case,
     right: float,
+    liked: float,
     stated_F: NDArray[np.float64],
     posterior_F: NDArray[np.float64],
 ) -> Reward:
@@ -150,8 +174,11 @@ def _reward(
     brief = length(said) <= max(LONGEST, 2 * length(fact))
     agrees = negated(said) == negated(fact)
     answers = not said.endswith("?")
-    value = right * (1.0 - loops) * (1.0 if brief else 0.5)
-    good = value >= weights.good and agrees and answers and brief and loops < REPEATS
+    manner = (1.0 - loops) * (1.0 if brief else 0.5)
+    value = liked * manner
+    # Votes can only withdraw the claim: what ratings do not call good, no crowd makes good.
+    wanted = weights.adjustment is None or liked >= 0.5
+    good = right * manner >= weights.good and wanted and agrees and answers and brief and loops < REPEATS
     parts = {
         "right": right,
         "asked": float(posterior_F[top]),

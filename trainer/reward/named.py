@@ -52,11 +52,13 @@ def reward(name: str, settings: Settings, setting: str = "trainer.reward") -> Re
 
 
 def learnt(settings: Settings) -> RewardModel:
-    """The one that was learnt from people's ratings."""
+    """The one that was learnt from people's ratings, as this business's customers have renewed it."""
     # Only here, since the encoder brings torch, which rules need not wait for.
     from trainer.reward.learnt import LearntReward  # noqa: PLC0415
+    from trainer.reward.store import RewardStore  # noqa: PLC0415
 
-    return LearntReward.open(settings.vectors_dir, settings.encoder_dir)
+    file = RewardStore(settings.reward_dir).file
+    return LearntReward.open(settings.vectors_dir, settings.encoder_dir, file)
 
 
 def grounded(_: Settings) -> RewardModel:
@@ -68,6 +70,13 @@ def judge(settings: Settings) -> RewardModel:
     """A language model with a rubric; the engine's base model where none is named."""
     chosen = settings.trainer.judge
     return JudgeReward(chosen, chosen.url or settings.engine.url, chosen.model or BASE)
+
+
+def classifier(settings: Settings) -> RewardModel:
+    """A sequence-classification model from a folder or a hub."""
+    from trainer.reward.classifier import ClassifierReward  # noqa: PLC0415  # torch, as above
+
+    return ClassifierReward.open(settings.trainer.classifier)
 
 
 def random(settings: Settings) -> RewardModel:
