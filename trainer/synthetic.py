@@ -43,9 +43,8 @@ FACTS = 4
 _CHARACTERS = 3
 _EXAMPLES = 250
 # Why a fact gave no question, the nearest miss last: not one question, personal data, orders to a model, one
-# about something else, one that a suite judges by, one that was asked or written already, one for which
-# another fact is found first.
-REASONS = ("form", "private", "injection", "strange", "judged", "known", "lost")
+# that a suite judges by, one that was asked or written already, one for which another fact is found first.
+REASONS = ("form", "private", "injection", "judged", "known", "lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import append, ingest, rows
+from infra.bench import append, ingest, learning, rows
 
 BENCHES: dict[str, Callable[[Callable[[str], object]], Table]] = {
     "ingest": ingest.run,
     "append": append.run,
     "rows": rows.run,
+    "learning": learning.run,
     "ingest-late": ingest.run_late,
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import re
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 
-from infra.bench import append, ingest, rows
+from infra.bench import append, ingest, learning, rows
 from infra.bench.__main__ import main
 from infra.dashboard import site
 from infra.lake import Lake
@@ -100,3 +101,28 @@ def test_collecting_into_a_long_past_is_compared_with_a_short_one(monkeypatch: p
 def test_an_unknown_measurement_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
     assert "unknown: speed; there are ingest, append, rows, ingest-late" in capsys.readouterr().err
+
+
+def test_training_speed_is_told_beside_trls_defaults() -> None:
+    """The sides themselves take a minute to start: `make bench` alone runs them."""
+    took = {
+        name: [learning.Took(rate, 0.5) for rate in rates]
+        for name, rates in zip(
+            learning.SIDES, ((4.0, 5.0, 6.0), (1.0, 2.0, 3.0), (2.0, 3.0, 7.0)), strict=True
+        )
+    }
+    assert cells(learning.table(took)) == [
+        ["bare loop (floor)", "5.00 (4.00 to 6.00)", "2.50", "0.500"],
+        ["TRL's defaults", "2.00 (1.00 to 3.00)", "1.00", "0.500"],
+        ["a night", "3.00 (2.00 to 7.00)", "1.50", "0.500"],
+    ]
+
+
+def test_what_is_trained_on_looks_like_a_nights_rows() -> None:
+    made = list(learning.rows(random.Random(1)))
+    assert len(made) == learning.ROWS
+    for row in made:
+        answer = row["completion"][0]["content"]
+        assert f"\n- {answer}" in row["prompt"][0]["content"]
+        assert row["prompt"][0]["content"].count("\n- ") == learning.FACTS
+        assert row["prompt"][1]["role"] == "user"
