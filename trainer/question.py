@@ -1,8 +1,8 @@
 """A question that a model writes to a fact: the prompt that asks for it, and what is wrong with what came.
 
-Pure. A small model copies what it is shown and rambles, so the prompt shows a few of all kinds (asked with
-yes or no, after a number, of a fact that denies, of one without a title), and what came is taken as it is or
-not at all. In English for now, as the rules that score answers.
+Pure. A small model copies what it is shown and rambles, so the prompt shows plain questions of all kinds
+(of a fact that affirms, of one that denies, of a price), and what came is taken as it is or not at all. In
+English for now, as the rules that score answers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import unicodedata
 from infra.events import Fact, Message
 from infra.privacy import redact
 from trainer.injected import injected
+from trainer.words import covered, negated
 
 # Tokens of one question: 25 words, and some room.
 MAX_TOKENS = 48
@@ -25,13 +26,21 @@ _TASK = (
     "You are a customer of a business. You are shown one fact about the business. "
     "Write one short question to which the fact is the answer."
 )
+# The bundled model copies how examples begin: with five that ask in more various ways (which days, how long)
+# 32% of its questions had half of their content from the fact, with such plain ones 81%. It copies names too.
 _EXAMPLES = (
-    ("Gift cards: They are sold at the counter and online.", "Where can I buy a gift card?"),
+    ("Gift cards are sold at the counter and online.", "Do you sell gift cards?"),
     ("No, orders are not delivered to islands.", "Do you deliver to islands?"),
-    ("Returns: Unworn shoes may be returned within 30 days.", "How long can I return a pair of shoes?"),
-    ("Yes, you can choose a seat when you book.", "Can I pick my own seat?"),
-    ("The library is closed on Mondays.", "Which days are you closed?"),
+    ("Returns: Unworn shoes may be returned within 30 days.", "Can I return shoes?"),
+    ("Yes, you can choose a seat when you book.", "Can I choose my seat?"),
+    ("The library is closed on Mondays.", "Is the library open on Mondays?"),
+    ("Lessons cost 20 dollars an hour.", "How much does a lesson cost?"),
+    ("There is a repair desk on the first floor.", "Is there a repair desk?"),
+    ("Online banking is not offered.", "Do you offer online banking?"),
 )
+# The least share of a question's content words that its fact holds. Of the 1,283 in the demo's data 74% have
+# so many; of the model's, those with fewer are mostly about something else.
+_ABOUT = 0.5
 # What a model says of its task rather than of the business.
 _OF_THE_TASK = re.compile(r"\b(?:facts?|statements?|questions?)\b", re.IGNORECASE)
 _MARKS = " \t\"'\u201c\u201d*-"
@@ -61,19 +70,26 @@ def cleaned(text: str) -> str:
 
 
 def flaw(question: str, fact: Fact) -> str:
-    """Why a question is not taken: form, private or injection; empty where nothing is wrong with it.
+    """Why a question is not taken: form, private, injection or strange; empty where nothing is wrong.
 
-    It is one sentence with a question mark, of FEWEST to MOST words in the fact's own script, about the
-    business and not about the task. It holds no personal data, not even the fact's (a phone number): logged
-    questions hold none either.
+    It is one sentence with a question mark, of FEWEST to MOST words in the fact's own script, that does not
+    deny (none of the demo's does), about the business and not about the task. It holds no personal data, not
+    even the fact's (a phone number), since logged questions hold none; and no more than half of its content
+    is strange to the fact.
     """
-    if not _is_one(question) or not _scripts(question) <= _scripts(f"{fact.title} {fact.text}"):
+    if (
+        not _is_one(question)
+        or negated(question)
+        or not _scripts(question) <= _scripts(f"{fact.title} {fact.text}")
+    ):
         return "form"
     if _OF_THE_TASK.search(question) and not _OF_THE_TASK.search(fact.text):
         return "form"
     if redact(question).counts:
         return "private"
-    return "injection" if injected(question) else ""
+    if injected(question):
+        return "injection"
+    return "" if covered(question, by=f"{fact.title} {fact.text}") >= _ABOUT else "strange"
 
 
 def _is_one(question: str) -> bool:

@@ -39,12 +39,13 @@ TRIES = 3
 # Facts asked about for each question that is wanted, at most: a model that fails at three of four fails at
 # most of the others too, and a night must not take hours to find out.
 FACTS = 4
-# Characters of a token, as the agent reckons; and tokens before the fact: 191 in the bundled model's words.
+# Characters of a token, as the agent reckons; and tokens before the fact: 261 in the bundled model's words.
 _CHARACTERS = 3
-_EXAMPLES = 250
+_EXAMPLES = 350
 # Why a fact gave no question, the nearest miss last: not one question, personal data, orders to a model, one
-# that a suite judges by, one that was asked or written already, one for which another fact is found first.
-REASONS = ("form", "private", "injection", "judged", "known", "lost")
+# about something else, one that a suite judges by, one that was asked or written already, one for which
+# another fact is found first.
+REASONS = ("form", "private", "injection", "strange", "judged", "known", "lost")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ FACT = Fact(title="Parking", text="Guests park for free; call +1 415 555 0132 fo
         (f"Is {'x' * 200} free?", "form"),
         ("What does the fact say about parking?", "form"),
         ("Who is asking this question?", "form"),
+        ("Is there no free parking for guests?", "form"),
+        ("Which days are the pools open?", "strange"),
+        ("Can guests swim on the roof?", "strange"),
         ("\u041c\u043e\u0436\u043d\u043e \u043b\u0438 \u0442\u0443\u0442?", "form"),
         ("Do I call +1 415 555 0132 for a van?", "private"),
         ("May I write to ann@example.org about parking?", "private"),
@@ -72,6 +75,6 @@ def test_prompts_for_facts_differ_in_their_last_message_alone() -> None:
     one, other = asking(FACT), asking(Fact(title="", text="Dogs stay for ten pounds."))
     assert one[:-1] == other[:-1]
     assert (one[-1].role, one[-1].content) == ("user", shown(FACT))
-    assert [message.role for message in one[1:]] == ["user", "assistant"] * 5 + ["user"]
+    assert [message.role for message in one[1:]] == ["user", "assistant"] * 8 + ["user"]
     for fact, question in zip(one[1:-1:2], one[2:-1:2], strict=True):
         assert flaw(question.content, Fact(title="", text=fact.content)) == ""

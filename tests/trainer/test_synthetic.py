@@ -20,7 +20,7 @@ from trainer.judged import Asked
 from trainer.notes import Synthesised
 from trainer.queries import Query, check_split
 from trainer.served import Served
-from trainer.synthetic import Piece, Taken, Writer, facts, found, lacking, spread
+from trainer.synthetic import Piece, Taken, Writer, Written, facts, found, lacking, spread
 
 SAMPLING = Sampling(48, 0.7, seed=1)
 WINDOW = 2048
@@ -118,9 +118,9 @@ def test_the_fact_must_be_found_first() -> None:
 
 
 async def test_a_question_is_one_that_the_agent_finds_the_fact_for(live: Live, tmp_path: Path) -> None:
-    written = await write(live, tmp_path / "j.jsonl", held_out=("bar",))
-    assert len(written.queries) == 4
-    assert written.asked == 4 + sum(written.dropped.values())
+    written = await write(live, tmp_path / "j.jsonl", wanted=3, held_out=("bar",))
+    assert len(written.queries) == 3
+    assert written.asked == 3 + sum(written.dropped.values())
     assert written.tokens > 0
     for query in written.queries:
         assert query.synthetic
@@ -130,7 +130,7 @@ async def test_a_question_is_one_that_the_agent_finds_the_fact_for(live: Live, t
         assert (query.facts[0].title, query.facts[0].text) in FACTS
         assert query.prompt[-1].content == query.query
         assert query.facts[0].text in query.prompt[0].content
-    assert len({query.response_id for query in written.queries}) == 4
+    assert len({query.response_id for query in written.queries}) == 3
     assert live.interactions() == []
 
 
@@ -162,11 +162,22 @@ async def test_what_customers_asked_is_not_written_again(live: Live, tmp_path: P
     assert again.dropped["known"] > 0
 
 
-async def test_the_same_fact_under_two_titles_gives_one_question(live: Live, tmp_path: Path) -> None:
-    text = "Umbrellas are lent at the reception."
-    await add(live, "twin", [("May I?", text), ("Can you?", text)])
-    written = await write(live, tmp_path / "j.jsonl", wanted=2, held_out=("inn", "bar"))
-    assert len(written.queries) == 1
+async def test_of_near_duplicates_that_are_written_together_the_first_is_taken(
+    live: Live, tmp_path: Path
+) -> None:
+    known = await facts(Agent(live.url, live.http), ("bar",), WINDOW)
+    lines = [
+        Written(fact=piece.key, tokens=1, query=logged(question))
+        for piece, question in zip(
+            spread(known, [], seed=1),
+            ("Can I park my car for free?", "Is parking my car free?", "Are dogs allowed?"),
+            strict=False,
+        )
+    ]
+    (tmp_path / "j.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    written = await write(live, tmp_path / "j.jsonl", wanted=2, held_out=("bar",))
+    assert [query.query for query in written.queries] == ["Can I park my car for free?", "Are dogs allowed?"]
+    assert (written.asked, written.dropped, written.tokens) == (3, {"known": 1}, 3)
 
 
 async def test_a_title_that_is_a_question_is_better_than_none(live: Live, tmp_path: Path) -> None:
