@@ -14,8 +14,8 @@ BENCHES: dict[str, Callable[[Callable[[str], object]], Table]] = {
     "ingest": ingest.run,
     "append": append.run,
     "rows": rows.run,
-    "learning": learning.run,
     "ingest-late": ingest.run_late,
+    "learning": learning.run,
 }
 
 

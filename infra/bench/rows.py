@@ -157,6 +157,7 @@ def questions(settings: Settings) -> list[Asked]:
         ask("Nights", "completions", night=night, limit=nights.COMPLETIONS),
         ask("Nights", "learned_from", night=night, limit=report.ROWS),
         ask("Nights", "evaluation_cases", night=night, limit=report.CASES),
+        ask("Questions", "deployment_history"),
         ask("Canary", "canary_outcomes", canary=canary),
         ask("Dead letters", "dead_letters", limit=dead_letters.LIMIT),
         ask("trainer", "outcomes", canary=canary, since=known["trial"]),

@@ -55,7 +55,8 @@ def test_what_a_durable_append_adds_is_told_for_each_load_and_record() -> None:
 def test_each_look_up_is_timed() -> None:
     found = cells(rows.run(quiet, sizes=SIZES[:1], times=1))
     assert {row[0] for row in found} == {
-        "Loop", "Live", "Conversations", "Nights", "Canary", "Dead letters", "trainer", "a night",
+        "Loop", "Live", "Conversations", "Nights", "Questions", "Canary", "Dead letters", "trainer",
+        "a night",
     }  # fmt: skip
     for row in found:
         assert all(float(figure) >= 0 for figure in row[2:-1]), row
