@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from trainer.gates import Gate, Pair, mean_change
-from trainer.suite import SuiteCase, read_suites
+from trainer.suite import SuiteCase, first_of_each, read_suites
 from trainer.words import negated
 
 _FOLDER = Path(__file__).parent / "suites"
@@ -34,12 +34,7 @@ def conduct(facts: Sequence[SuiteCase], each: int) -> list[SuiteCase]:
     """
     if not each:
         return []
-    collections = sorted({case.collection for case in facts})
-    cases = [case for suite in _built_in() for case in suite[:each]]
-    asked = [
-        case.model_copy(update={"collection": collections[place % len(collections)]})
-        for place, case in enumerate(cases)
-    ]
+    asked = first_of_each(_built_in(), each, sorted({case.collection for case in facts}))
     step = max(1, len(facts) // each)
     return asked + [_doubted(case) for case in facts[::step][:each]]
 
@@ -67,13 +62,12 @@ def behaves(cases: Sequence[SuiteCase], pairs: Sequence[Pair], needed: int, alph
 
 
 @cache
-def _built_in() -> list[list[SuiteCase]]:
-    """Suite by suite. A case is a cluster of its own: no business knows the answer better than another."""
-    suites: dict[str, list[SuiteCase]] = {}
-    for case in read_suites(_FOLDER):
-        apart = case.model_copy(update={"cluster": f"{case.suite} {case.id}", "conduct": True})
-        suites.setdefault(case.suite, []).append(apart)
-    return list(suites.values())
+def _built_in() -> list[SuiteCase]:
+    """A case is a cluster of its own: no business knows the answer better than another."""
+    return [
+        case.model_copy(update={"cluster": f"{case.suite} {case.id}", "conduct": True})
+        for case in read_suites(_FOLDER)
+    ]
 
 
 def _doubted(case: SuiteCase) -> SuiteCase:

@@ -31,13 +31,15 @@ from trainer.notes import (
     Scored,
     Synthesised,
 )
-from trainer.queries import check_split
+from trainer.queries import Query, check_split
 from trainer.question import MAX_TOKENS
 from trainer.replay import replay
-from trainer.resample import resample
+from trainer.resample import Sampled, resample
+from trainer.reward.model import RewardModel
 from trainer.stages import Stages
 from trainer.suite import SuiteCase, read_suites
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
+from trainer.variants import SERVED
 from trainer.work import Work
 
 
@@ -135,18 +137,33 @@ def _judged(work: Work) -> list[Asked]:
 async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:
     """N completions of each, from the model that answers customers now."""
     settings = work.settings.trainer
-    groups = await resample(
-        chosen.queries,
+    judge = work.reward if settings.adaptive else None
+    groups = await _sampled(work, stages, "resample", chosen, chosen.queries, judge, settings.variants)
+    return Resampled(groups=tuple(groups))
+
+
+async def _sampled(
+    work: Work,
+    stages: Stages,
+    stage: str,
+    chosen: Chosen,
+    queries: Sequence[Query],
+    judge: RewardModel | None = None,
+    variants: Sequence[str] = (SERVED,),
+) -> list[Sampled]:
+    """A group for each of `queries` from the model that serves, as the settings say; see `resample`."""
+    settings = work.settings.trainer
+    return await resample(
+        queries,
         work.served(chosen.stable or BASE),
         settings.samples,
         Sampling(work.settings.agent.max_tokens, settings.temperature, seed=settings.seed),
         settings.concurrency,
-        stages.folder / "resample.jsonl",
-        work.told("resample"),
-        work.reward if settings.adaptive else None,
-        settings.variants,
+        stages.folder / f"{stage}.jsonl",
+        work.told(stage),
+        judge,
+        variants,
     )
-    return Resampled(groups=tuple(groups))
 
 
 async def _score(work: Work, chosen: Chosen, resampled: Resampled) -> Scored:
@@ -170,15 +187,7 @@ async def _rehearse(work: Work, stages: Stages, chosen: Chosen) -> Rehearsed:
     collections = sorted({query.collection for query in chosen.known})
     cases = rehearsal.cases(collections, settings.rehearsal)
     asked = rehearsal.queries(cases, await evaluate.prompts(cases, work.agent, settings.concurrency))
-    groups = await resample(
-        asked,
-        work.served(chosen.stable or BASE),
-        settings.samples,
-        Sampling(work.settings.agent.max_tokens, settings.temperature, seed=settings.seed),
-        settings.concurrency,
-        stages.folder / "rehearse.jsonl",
-        work.told("rehearse"),
-    )
+    groups = await _sampled(work, stages, "rehearse", chosen, asked)
     rows = rehearsal.rows(cases, asked, groups, settings.method)
     return Rehearsed(rows=tuple(rows), asked=len(cases), tokens=sum(group.tokens for group in groups))
 

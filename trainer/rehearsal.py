@@ -18,21 +18,15 @@ from trainer.order import Method
 from trainer.queries import Query
 from trainer.resample import Sampled
 from trainer.reward.model import Reward
-from trainer.suite import LONGEST, SuiteCase, read_suites
-from trainer.words import length, repeats
+from trainer.suite import LONGEST, SuiteCase, first_of_each, read_suites
+from trainer.words import LOOPS, length, repeats
 
 _FOLDER = Path(__file__).parent / "rehearsal"
-# More repeated word pairs than this is a loop, as the learnt reward has it.
-_LOOPS = 0.2
 
 
 def cases(collections: Sequence[str], each: int) -> list[SuiteCase]:
     """At most `each` cases of every kind, asked in turn of `collections`, which must not be empty."""
-    chosen = [case for kind in _kinds() for case in kind[:each]]
-    return [
-        case.model_copy(update={"collection": collections[place % len(collections)]})
-        for place, case in enumerate(chosen)
-    ]
+    return first_of_each(_built_in(), each, collections)
 
 
 def queries(rehearsed: Sequence[SuiteCase], prompts: Sequence[Prompted]) -> list[Query]:
@@ -68,13 +62,10 @@ def rows(
 
 def _judged(case: SuiteCase, text: str) -> Reward:
     """Right, brief and without loops, or worth nothing."""
-    right = case.passed(text) and length(text) <= LONGEST and repeats(text) < _LOOPS
+    right = case.passed(text) and length(text) <= LONGEST and repeats(text) < LOOPS
     return Reward(value=float(right), good=right)
 
 
 @cache
-def _kinds() -> list[list[SuiteCase]]:
-    found: dict[str, list[SuiteCase]] = {}
-    for case in read_suites(_FOLDER):
-        found.setdefault(case.suite, []).append(case)
-    return list(found.values())
+def _built_in() -> list[SuiteCase]:
+    return read_suites(_FOLDER)

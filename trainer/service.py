@@ -83,15 +83,15 @@ class Service:
                 scheduler.shutdown(wait=True)
                 self._watch.close()
                 for process in (self._night, self._renewal):
-                    if process and process.poll() is None:
+                    if process and _runs(process):
                         process.terminate()
                         process.wait()
 
     def tick(self) -> None:
         """Starts the night that is due, if one is and nobody runs it."""
-        self._running.set(self._night is not None and self._night.poll() is None)
+        self._running.set(_runs(self._night))
         trainer = self._settings.trainer
-        if not trainer.automatic or (self._night is not None and self._night.poll() is None):
+        if not trainer.automatic or _runs(self._night):
             return
         slot = due_slot(trainer.schedule, trainer.timezone, datetime.now(UTC), self._since())
         if slot and may_start(self._runs.get(slot), time.time()):
@@ -101,7 +101,7 @@ class Service:
     def renew(self) -> None:
         """Starts the renewal that is due. A missed one is not made up: the next learns from the same."""
         trainer = self._settings.trainer
-        if not trainer.automatic or not trainer.renewal or (self._renewal and self._renewal.poll() is None):
+        if not trainer.automatic or not trainer.renewal or _runs(self._renewal):
             return
         slot = due_slot(trainer.renewal, trainer.timezone, datetime.now(UTC), self._began)
         if slot and slot != self._renewed:
@@ -145,3 +145,7 @@ class Service:
 
     async def _ready(self) -> Mapping[str, str]:
         return {"trainer": self._problem or OK}
+
+
+def _runs(process: subprocess.Popen[bytes] | None) -> bool:
+    return process is not None and process.poll() is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -81,6 +81,18 @@ def read_suites(folder: Path) -> list[SuiteCase]:
             except (ValidationError, TypeError, ValueError) as err:
                 raise NightError(f"{file}, line {number} is not a suite case: {err}.") from err
     return cases
+
+
+def first_of_each(cases: Sequence[SuiteCase], each: int, collections: Sequence[str]) -> list[SuiteCase]:
+    """At most the first `each` cases of every suite, asked in turn of `collections`, which are not empty."""
+    suites: dict[str, list[SuiteCase]] = {}
+    for case in cases:
+        suites.setdefault(case.suite, []).append(case)
+    chosen = [case for suite in suites.values() for case in suite[:each]]
+    return [
+        case.model_copy(update={"collection": collections[place % len(collections)]})
+        for place, case in enumerate(chosen)
+    ]
 
 
 def states(answer: str, reference: str) -> bool:

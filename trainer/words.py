@@ -76,6 +76,10 @@ def copied(answer: str, texts: Iterable[str]) -> bool:
     return any(answer.strip(" .") == text.strip(" .") for text in texts)
 
 
+# A larger share of repeated word pairs than this is a loop.
+LOOPS = 0.2
+
+
 def repeats(text: str) -> float:
     """Share of word pairs that were said before, 0 to 1: small models fall into loops."""
     pairs = list(pairwise(text.lower().split()))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json as jsonlib
-import subprocess
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -14,7 +12,7 @@ from rich.text import Text
 
 from infra.cli.context import Json, config_of, pairs, say, table
 from infra.cli.record import query, reading
-from infra.cli.rooms import finish
+from infra.cli.rooms import trained
 from infra.errors import NotFound
 from infra.report import bisect as bisection
 from infra.report import night as nights
@@ -40,16 +38,9 @@ def run(
     json: Json = False,
 ) -> None:
     """Run one night now. Exits 3 when a gate said no, or there was not enough data."""
-    config = config_of(context)
-    command = [sys.executable, "-m", "trainer", "night", *(["--slot", slot] if slot else [])]
-    # Its result is one short line on standard output, its progress goes to standard error.
-    with subprocess.Popen(command, env=config.environment(), stdout=subprocess.PIPE, text=True) as process:
-        code = finish(process)
-        assert process.stdout
-        result = process.stdout.read().strip()
+    code, result = trained(config_of(context), "night", *(["--slot", slot] if slot else []))
     if result:
-        value = jsonlib.loads(result)
-        say(value, pairs(value), json=json)
+        say(result, pairs(result), json=json)
     raise typer.Exit(code)
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json as jsonlib
-import subprocess
-import sys
 from typing import Any
 
 import typer
 
 from infra.cli.context import Json, config_of, pairs, say
-from infra.cli.rooms import finish
+from infra.cli.rooms import trained
 from infra.errors import NightError, NotFound
 
 
@@ -38,14 +36,8 @@ def show(context: typer.Context, json: Json = False) -> None:
 
 def renew(context: typer.Context, json: Json = False) -> None:
     """Learn from customers' votes now. Exits 3 when it is not shown to be better, and so not used."""
-    command = [sys.executable, "-m", "trainer", "renew"]
-    environment = config_of(context).environment()
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        code = finish(process)
-        assert process.stdout
-        result = process.stdout.read().strip()
-    if result:
-        outcome = jsonlib.loads(result)
+    code, outcome = trained(config_of(context), "renew")
+    if outcome:
         say(outcome, pairs(_in_short(outcome)), json=json)
     raise typer.Exit(code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 import os
 import signal
 import subprocess
@@ -100,6 +101,19 @@ def run_module(config: Config, module: str, *arguments: str) -> int:
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, env=config.environment()) as process:
         return finish(process)
+
+
+def trained(config: Config, *words: str) -> tuple[int, dict[str, Any]]:
+    """Runs a job of the trainer's: its exit code, and its result, which is empty where it has none.
+
+    The result is one short line of JSON on standard output; progress goes to standard error.
+    """
+    command = [sys.executable, "-m", "trainer", *words]
+    with subprocess.Popen(command, env=config.environment(), stdout=subprocess.PIPE, text=True) as process:
+        code = finish(process)
+        assert process.stdout
+        result = process.stdout.read().strip()
+    return code, jsonlib.loads(result) if result else {}
 
 
 def finish(process: subprocess.Popen[Any]) -> int:

@@ -23,7 +23,7 @@ from trainer.reward.model import Case, Reward
 from trainer.reward.text import Reader, WordVectors, statement
 from trainer.reward.trees import Trees
 from trainer.reward.vectors import WordTable
-from trainer.words import length, negated, repeats
+from trainer.words import LOOPS, length, negated, repeats
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +33,6 @@ STARTER = Path(__file__).with_name("learnt.json")
 
 # What rated replies hardly show and small models do: they deny what is so, echo the question, loop, ramble.
 # Nothing of that is good, whatever its value: of the answers so called 0.97 were right, without it 0.94.
-REPEATS = 0.2
 LONGEST = 40
 # What to do about weights that cannot be used.
 _AGAIN = (
@@ -178,7 +177,7 @@ def _reward(
     value = liked * manner
     # Votes can only withdraw the claim: what ratings do not call good, no crowd makes good.
     wanted = weights.adjustment is None or liked >= 0.5
-    good = right * manner >= weights.good and wanted and agrees and answers and brief and loops < REPEATS
+    good = right * manner >= weights.good and wanted and agrees and answers and brief and loops < LOOPS
     parts = {
         "right": right,
         "asked": float(posterior_F[top]),

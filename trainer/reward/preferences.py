@@ -62,8 +62,6 @@ def voted_pairs(found: Sequence[Vote]) -> Iterator[Pair]:
 def train(pairs: Sequence[Pair], base: Path, out: Path, epochs: int) -> None:
     """Fits a head and an adapter, merges them into the base model, and saves it with its tokenizer."""
     tokenizer = AutoTokenizer.from_pretrained(base)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     torch.manual_seed(SEED)  # the head begins at random
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1, dtype=torch.float32)
     settings = RewardConfig(
