@@ -119,8 +119,8 @@ def days(
 
 
 def _slug(entity: str) -> str:
-    """A collection's name: `hotel/4` becomes `hotel-4`."""
-    return entity.lower().replace("/", "-")
+    """A collection's name: `hotel/4` becomes `hotel-4`, and `train/*`, what holds for all, `train-all`."""
+    return entity.lower().replace("/", "-").replace("*", "all")
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
