@@ -201,7 +201,7 @@ class TrainerSettings(Section):
     learning_rate: Annotated[float, Field(ge=0)] = 0.0
     epochs: Annotated[int, Field(ge=1)] = 2
     rows_per_step: Annotated[int, Field(ge=1)] = 8
-    # Rows that earlier nights of the window chose and that sft learns from again, newest first; 0 for none.
+    # Rows that earlier nights of the window chose, to learn from again (not grpo), newest first; 0 for none.
     replay: Annotated[int, Field(ge=0)] = 1000
     # Cold start: a night with fewer questions than this, replayed ones included, fills up with some that the
     # base model writes to facts of the documents; 100 are about as many as min_rows asks for. Only for sft. 0

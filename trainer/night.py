@@ -175,10 +175,8 @@ async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scor
     """What each group has to teach, and what earlier nights chose."""
     parts = zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True)
     groups = [Group(query, group.texts, rewards) for query, group, rewards in parts]
-    return Curated(
-        rows=tuple(curate(groups, work.settings.trainer.method)),
-        replayed=tuple(replay(chosen.remembered)),
-    )
+    method = work.settings.trainer.method
+    return Curated(rows=tuple(curate(groups, method)), replayed=tuple(replay(chosen.remembered, method)))
 
 
 async def _rehearse(work: Work, stages: Stages, chosen: Chosen) -> Rehearsed:

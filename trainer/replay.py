@@ -12,15 +12,19 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict
 
 from infra.lake import Lake
-from trainer.curate import Row
+from trainer.curate import Group, Row, worst
 from trainer.judged import Asked
 from trainer.logged import texts
+from trainer.order import Method
 from trainer.queries import Query, fresh
 from trainer.reward.model import Case, RewardModel
 
 
 class Remembered(BaseModel):
-    """A completion that an earlier night chose, with its query as it was served and its reward today."""
+    """A completion that an earlier night chose, with its query as it was served and its reward today.
+
+    `rejected` is the worst of its group, where that is clearly worse and a method learns from pairs.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -29,6 +33,7 @@ class Remembered(BaseModel):
     sample: int
     completion: str
     reward: float
+    rejected: str | None = None
 
 
 def recall(
@@ -39,11 +44,12 @@ def recall(
     judged: Iterable[Asked],
     limit: int,
     reward: RewardModel,
+    method: Method = "sft",
 ) -> list[Remembered]:
     """What nights chose of the window's queries, newest first, at most `limit`; one for each question.
 
     What is held out or judged by now is left out (`queries.fresh`), whenever it was learned from. So is what
-    `reward` no longer calls good: its question is sampled anew.
+    `reward` no longer calls good: its question is sampled anew. For DPO the whole groups are judged again.
 
     Raises:
         LakeError: the record cannot be read.
@@ -59,7 +65,7 @@ def recall(
     cases = [
         Case(query.query, query.facts, row["completion"]) for query, row in zip(queries, rows, strict=True)
     ]
-    return [
+    found = [
         Remembered(
             night=row["night"],
             query=query,
@@ -70,10 +76,11 @@ def recall(
         for row, query, judged in zip(rows, queries, reward.score(cases), strict=True)
         if judged.good
     ]
+    return _with_rejected(lake, found, reward) if method == "dpo" else found
 
 
-def replay(remembered: Sequence[Remembered]) -> list[Row]:
-    """Rows to train on, in their order."""
+def replay(remembered: Sequence[Remembered], method: Method = "sft") -> list[Row]:
+    """Rows to train on, in their order; for DPO those with something to reject."""
     return [
         Row(
             response_id=one.query.response_id,
@@ -81,6 +88,22 @@ def replay(remembered: Sequence[Remembered]) -> list[Row]:
             completion=one.completion,
             sample=one.sample,
             reward=one.reward,
+            rejected=one.rejected,
         )
         for one in remembered
+        if method != "dpo" or one.rejected is not None
     ]
+
+
+def _with_rejected(lake: Lake, found: Sequence[Remembered], reward: RewardModel) -> list[Remembered]:
+    """The same with the worst of each group, as a night finds it among its own."""
+    names = "\n".join(f"{one.night} {one.query.response_id}" for one in found)
+    groups = {(row["night"], row["response_id"]): row for row in lake.query("groups", text=names)}
+    completed = []
+    for one in found:
+        row = groups[one.night, one.query.response_id]
+        said = tuple(row["texts"])
+        rewards = tuple(reward.score([Case(one.query.query, one.query.facts, text) for text in said]))
+        place = worst(Group(one.query, said, rewards), row["samples"].index(one.sample))
+        completed.append(one.model_copy(update={"rejected": None if place is None else said[place]}))
+    return completed

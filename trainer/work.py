@@ -88,9 +88,9 @@ class Work:
         trainer = self.settings.trainer
         since = now - timedelta(hours=trainer.window_h)
         with Lake.open(self.settings, snapshot=snapshot) as lake:
-            # The other methods learn from whole groups, which are not kept.
-            again = trainer.replay if trainer.method == "sft" else 0
-            known = recall(lake, since, now, trainer.held_out, judged, again, self.reward)
+            # GRPO samples anew: what it chose are questions, not answers.
+            again = trainer.replay if trainer.method != "grpo" else 0
+            known = recall(lake, since, now, trainer.held_out, judged, again, self.reward, trainer.method)
             learned = [(one.query.collection, one.query.query) for one in known]
             count, queries = logged.choose(
                 lake, since, now, trainer.held_out, judged, trainer.queries, trainer.seed, learned

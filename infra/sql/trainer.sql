@@ -59,6 +59,14 @@ SELECT chosen.night, chosen.sample, chosen.text AS completion, response_id, aske
 FROM chosen JOIN asked USING (response_id)
 ORDER BY asked."at" DESC, asked.event_id DESC;
 
+-- name: groups
+-- All completions of the groups in $text (a night and a response, with a space between, one a line), in the order
+-- of sampling.
+SELECT night, response_id, list(sample ORDER BY sample) AS samples, list(text ORDER BY sample) AS texts
+FROM completions
+WHERE night || ' ' || response_id IN (SELECT unnest(string_split($text::VARCHAR, chr(10))))
+GROUP BY night, response_id;
+
 -- name: ratings
 -- The latest thumb of each response; a later comment without a thumb leaves it as it was.
 SELECT response_id, arg_max(rating, ("at", event_id)) AS rating

@@ -11,6 +11,7 @@ import pytest
 from infra.events import Fact
 from infra.lake import Lake
 from infra.settings import Settings
+from trainer.order import Method
 from trainer.replay import Remembered, recall, replay
 from trainer.reward.controls import LongestReward
 from trainer.reward.grounded import GroundedReward
@@ -65,6 +66,8 @@ def lake(settings: Settings) -> Iterator[Lake]:
     completions = [
         scored("n1", 1, "old"),
         scored("n2", 1, "Parking is free for guests.", sample=3),
+        scored("n2", 1, "Parking is not free for guests.", chosen=False, sample=1),
+        scored("n1", 1, "Nobody parks here, of all places.", chosen=False, sample=2),
         scored("n1", 2, "of a business that is held out by now"),
         scored("n1", 3, "sampled, not chosen", chosen=False),
         scored("n1", 4, "asked by a suite"),
@@ -78,10 +81,12 @@ def lake(settings: Settings) -> Iterator[Lake]:
         yield opened
 
 
-def recalled(lake: Lake, limit: int = 10, reward: RewardModel | None = None) -> list[Remembered]:
+def recalled(
+    lake: Lake, limit: int = 10, reward: RewardModel | None = None, method: Method = "sft"
+) -> list[Remembered]:
     judged = [("inn", "Is parking of the suite's free?")]
     # By default one that calls every answer good.
-    return recall(lake, SINCE, UNTIL, ("bar",), judged, limit, reward or LongestReward())
+    return recall(lake, SINCE, UNTIL, ("bar",), judged, limit, reward or LongestReward(), method)
 
 
 def told(found: Sequence[Remembered]) -> list[tuple[str, str, int]]:
@@ -104,3 +109,16 @@ def test_only_what_the_present_reward_calls_good_is_trained_on(lake: Lake) -> No
     ]
     assert rows[0].prompt[0].content == "prompt 1"
     assert rows[0].reward > 0.9
+
+
+def test_pairs_take_the_worst_of_the_same_group_as_the_present_reward_has_it(lake: Lake) -> None:
+    rows = replay(recalled(lake, reward=GroundedReward(), method="dpo"), "dpo")
+    assert [(row.response_id, row.completion, row.rejected) for row in rows] == [
+        ("r1", "Parking is free for guests.", "Parking is not free for guests.")
+    ]
+
+
+def test_what_has_nothing_to_reject_teaches_no_pair_and_still_counts_as_learned(lake: Lake) -> None:
+    found = recalled(lake, method="dpo")  # all are good
+    assert told(found) == [("r7", "n2", 0), ("r1", "n2", 3)]
+    assert replay(found, "dpo") == []
