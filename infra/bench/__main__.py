@@ -8,11 +8,12 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import append, ingest, learning, rows
+from infra.bench import append, gateway, ingest, learning, rows
 
 BENCHES: dict[str, Callable[[Callable[[str], object]], Table]] = {
     "ingest": ingest.run,
     "append": append.run,
+    "gateway": gateway.run,
     "rows": rows.run,
     "ingest-late": ingest.run_late,
     "learning": learning.run,

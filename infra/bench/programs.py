@@ -42,15 +42,15 @@ def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[sub
         process.wait()
 
 
-def until_ready(url: str) -> None:
-    """Waits until `/readyz` says 200.
+def until_ready(url: str, path: str = "/readyz") -> None:
+    """Waits until `path` says 200.
 
     Raises:
         ProcessError: it does not within a minute.
     """
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 - our own
+        with suppress(OSError), urllib.request.urlopen(f"{url}{path}", timeout=5):  # noqa: S310 - our own
             return
         time.sleep(0.1)
     raise ProcessError(f"Nothing is ready at {url} within {_START_S:.0f} s: run it by hand to see why.")

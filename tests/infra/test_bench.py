@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from infra.bench import append, ingest, learning, rows
+from infra.bench import append, gateway, ingest, learning, rows, wire
 from infra.bench.__main__ import main
 from infra.dashboard import site
 from infra.lake import Lake
@@ -49,6 +50,25 @@ def test_what_a_durable_append_adds_is_told_for_each_load_and_record() -> None:
         re.fullmatch(r"[+-]\d+\.\d\d \([+-]\d+\.\d\d to [+-]\d+\.\d\d\)", row[4])
         for row in (*found[1:3], *found[4:6])
     )
+
+
+def test_what_the_gateway_adds_is_told_beside_the_engine_and_a_bare_proxy() -> None:
+    cores = os.sched_getaffinity(0)
+    found = cells(gateway.run(quiet, rounds=1, seconds=0.5))
+    assert [row[0] for row in found] == [gateway.DIRECT, gateway.BARE, gateway.OURS]
+    assert all(float(row[1].split()[0].replace(",", "")) > 0 for row in found)
+    assert found[1][2] == "1.000"
+    assert all(float(row[5]) > 10 and float(row[6]) > 0 for row in found[1:])
+    assert os.sched_getaffinity(0) == cores
+
+
+def test_messages_are_taken_whole_from_what_has_come() -> None:
+    data = bytearray()
+    for byte in wire.answer(b"{}") + wire.answer(b""):
+        assert wire.taken(data) in (None, wire.answer(b"{}"))
+        data.append(byte)
+    assert wire.taken(data) == wire.answer(b"")
+    assert wire.taken(data) is None
 
 
 @pytest.mark.usefixtures("kept")
@@ -101,7 +121,7 @@ def test_collecting_into_a_long_past_is_compared_with_a_short_one(monkeypatch: p
 
 def test_an_unknown_measurement_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["speed"]) == 2
-    assert "unknown: speed; there are ingest, append, rows, ingest-late" in capsys.readouterr().err
+    assert "unknown: speed; there are ingest, append, gateway, rows, ingest-late" in capsys.readouterr().err
 
 
 def test_training_speed_is_told_beside_trls_defaults() -> None:
