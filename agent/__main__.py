@@ -58,11 +58,12 @@ async def serve(settings: Settings) -> None:
     gc.freeze()
     log = open_outbox(settings)
     try:
-        # As many connections as the gate lets requests in, and a few for the adapters.
-        connector = aiohttp.TCPConnector(limit=settings.agent.max_concurrent + 8)
+        # As many connections as the gate lets requests in, and a few for the adapters of each engine.
+        urls = settings.engine.urls
+        connector = aiohttp.TCPConnector(limit=settings.agent.max_concurrent + 8 * len(urls))
         async with aiohttp.ClientSession(connector=connector) as session:
-            engine = Engine(settings.engine.url, session, settings.agent.timeout_s)
-            app = create_app(settings, log, engine, Registry(settings.adapters_dir), keys, knowledge, ids)
+            engines = [Engine(url, session, settings.agent.timeout_s) for url in urls]
+            app = create_app(settings, log, engines, Registry(settings.adapters_dir), keys, knowledge, ids)
             await uvicorn.Server(_config(app, settings)).serve()
     finally:
         await asyncio.to_thread(log.close)

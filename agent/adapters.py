@@ -1,4 +1,4 @@
-"""Makes the engine hold the adapters that the deployment wants, and knows which of them may be used.
+"""Makes one engine hold the adapters that the deployment wants, and knows which of them may be used.
 
 An engine that starts anew has lost its adapters; one may also take an adapter and silently not apply
 it. So what is wanted is compared with what is there every second, and each adapter must change the
@@ -40,7 +40,8 @@ PROBE = (
 class Adapters:
     """`usable` are loaded and checked; `failed` says why an adapter cannot be used, as a sentence.
 
-    `reachable` is whether the engine answered when it was last asked.
+    `reachable` is whether the engine answered when it was last asked; `trusted` is it until a request finds
+    out otherwise.
     """
 
     def __init__(self, engine: Engine, registry: Registry, metrics: Metrics) -> None:
@@ -56,23 +57,23 @@ class Adapters:
         self.usable: frozenset[str] = frozenset()
         self.failed: Mapping[str, str] = {}
         self.reachable = False
+        self.trusted = False
         self._said = ""
 
-    async def run(self, state: Callable[[], Deployment]) -> None:
-        """Reconciles for ever: each second, and at once after `wake`."""
+    async def run(self, state: Callable[[], Deployment], told: Callable[[], None]) -> None:
+        """Reconciles for ever: each second, and at once after `wake`. Calls `told` after each look."""
         while True:
             self._wake.clear()
             try:
                 await self.reconcile(state(), time.monotonic())
-                self.reachable = True
                 self._say_once("")
             except EngineError as err:
                 # Whatever it held is gone or out of reach: what comes back is checked again.
                 self.usable = frozenset()
-                self.reachable = False
+                self.reachable = self.trusted = False
                 self._metrics.errors.labels("adapters").inc()
                 self._say_once(f"adapters cannot be reconciled: {err}")
-            self._report(state())
+            told()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL_S):
                     await self._wake.wait()
@@ -91,6 +92,8 @@ class Adapters:
         """A request with `adapter` failed: what the engine holds is looked at again, now."""
         if err.status == 404:
             self.usable -= {adapter}
+        if isinstance(err, EngineUnavailable):
+            self.trusted = False
         self._wake.set()
 
     @contextmanager
@@ -109,6 +112,7 @@ class Adapters:
             EngineError: the engine cannot be reached.
         """
         loaded = await self._engine.models()
+        self.reachable = self.trusted = True
         self.usable &= loaded
         self.failed = {name: why for name, why in self.failed.items() if name in state.wanted}
         for name in state.wanted:
@@ -148,9 +152,3 @@ class Adapters:
             if now - since >= _DRAIN_S and self._in_use[name] == 0:
                 await self._engine.unload(name)
                 _log.info("adapter %s is unloaded", name)
-
-    def _report(self, state: Deployment) -> None:
-        wanted = set(state.wanted)
-        self._metrics.adapters.labels("usable").set(len(wanted & self.usable))
-        self._metrics.adapters.labels("failed").set(len(wanted & self.failed.keys()))
-        self._metrics.adapters.labels("waiting").set(len(wanted - self.usable - self.failed.keys()))

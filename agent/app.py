@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,7 +16,6 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from agent import wire
-from agent.adapters import Adapters
 from agent.auth import Guard
 from agent.chat import Chat
 from agent.deployments import Deployments
@@ -26,6 +25,7 @@ from agent.knowledge import Knowledge
 from agent.limits import Gate
 from agent.metrics import Metrics
 from agent.recorder import Recorder
+from agent.replicas import Replicas
 from agent.response_ids import ResponseIds
 from infra import telemetry
 from infra.engine import Engine
@@ -57,24 +57,29 @@ class _Beside:
 
     knowledge: Knowledge
     deployments: Deployments
-    adapters: Adapters
+    replicas: Replicas
     metrics: Metrics
     recorder: Recorder
     outbox: Outbox | None
 
     async def needs(self) -> Mapping[str, bool | str]:
         """What must be true for this agent to be sent requests, and what makes its answers worse."""
-        problems = self.knowledge.problems
+        problems, failed = self.knowledge.problems, self.replicas.failed
         return {
-            "engine": self.adapters.reachable or "the engine does not answer: start it, or see its log",
+            "engine": self._engines(),
             "deployments": self._deployments(),
             "event log": self.recorder.trouble or self._waiting(),
-            "adapters": "degraded: " + " ".join(self.adapters.failed.values())
-            if self.adapters.failed
-            else OK,
+            "adapters": "degraded: " + " ".join(failed.values()) if failed else OK,
             "documents": "degraded: " + " ".join(problems[:5]) if problems else OK,
             "vectors": self.knowledge.has_vectors or f"degraded: {WORDS_ALONE}",
         }
+
+    def _engines(self) -> bool | str:
+        if not (answering := self.replicas.answering):
+            return "the engine does not answer: start it, or see its log"
+        if answering < len(self.replicas):
+            return f"degraded: {answering} of {len(self.replicas)} engines answer, see the agent's log"
+        return True
 
     def _deployments(self) -> bool | str:
         if trouble := self.deployments.trouble:
@@ -105,11 +110,11 @@ class _Beside:
         await asyncio.to_thread(self.knowledge.refresh)
 
         def changed() -> None:
-            loop.call_soon_threadsafe(self.adapters.wake)
+            loop.call_soon_threadsafe(self.replicas.wake)
 
         self.deployments.start(changed)
         tasks = [
-            asyncio.create_task(self.adapters.run(lambda: self.deployments.state)),
+            asyncio.create_task(self.replicas.run(lambda: self.deployments.state)),
             asyncio.create_task(self.follow_documents()),
         ]
         try:
@@ -124,25 +129,25 @@ class _Beside:
 def create_app(
     settings: Settings,
     log: EventLog,
-    engine: Engine,
+    engines: Sequence[Engine],
     registry: Registry,
     keys: KeyStore,
     knowledge: Knowledge,
     ids: ResponseIds,
 ) -> FastAPI:
-    """The application over its collaborators, which stay the caller's to close."""
+    """The application over its collaborators, which stay the caller's to close. At least one engine."""
     metrics = Metrics(CollectorRegistry())
     guard = Guard(settings.agent, keys)
     recorder = Recorder(log, ids, metrics)
     deployments = Deployments(log, metrics, settings.data / "deployment.json")
-    adapters = Adapters(engine, registry, metrics)
+    replicas = Replicas(engines, registry, metrics)
     gate = Gate(settings.agent.max_concurrent)
-    chat = Chat(settings, guard, gate, knowledge, deployments, adapters, engine, recorder, ids, metrics)
+    chat = Chat(settings, guard, gate, knowledge, deployments, replicas, recorder, ids, metrics)
     feedback = FeedbackEndpoint(guard, recorder, ids, metrics, settings.agent.max_body)
     outbox = log if isinstance(log, Outbox) else None
     if outbox:
         metrics.watch(outbox)
-    beside = _Beside(knowledge, deployments, adapters, metrics, recorder, outbox)
+    beside = _Beside(knowledge, deployments, replicas, metrics, recorder, outbox)
 
     # Without the interactive pages, which load scripts from elsewhere.
     app = FastAPI(title="Nightshift agent", lifespan=beside.running, docs_url=None, redoc_url=None)

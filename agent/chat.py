@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from ulid import ULID
 
 from agent import prompt, routing, wire
-from agent.adapters import Adapters
 from agent.auth import Guard
 from agent.deployments import Deployments
 from agent.failures import explain
@@ -26,11 +25,12 @@ from agent.knowledge import Knowledge
 from agent.limits import Gate, read_body
 from agent.metrics import Metrics
 from agent.recorder import Recorder
+from agent.replicas import Replicas
 from agent.reply import Reply
 from agent.response_ids import ResponseIds
 from agent.turn import Status, Turn
 from agent.wire import ChatRequest, InvalidRequest
-from infra.engine import BASE, Engine, Sampling
+from infra.engine import BASE, Sampling
 from infra.errors import EngineError, EventLogError, NotFound
 from infra.events import Fact
 from infra.settings import Settings
@@ -45,8 +45,7 @@ class Chat:
     gate: Gate
     knowledge: Knowledge
     deployments: Deployments
-    adapters: Adapters
-    engine: Engine
+    replicas: Replicas
     recorder: Recorder
     ids: ResponseIds
     metrics: Metrics
@@ -98,12 +97,11 @@ class Chat:
         conversation = metadata.conversation_id or str(ULID())
         built, facts = self._prompt(ask.messages, metadata.collection)
         route = routing.choose(
-            conversation, self.deployments.state, self.adapters.usable, self.adapters.failed.keys()
+            conversation, self.deployments.state, self.replicas.usable, self.replicas.failed.keys()
         )
         streamed = bool(ask.stream)
         reply = Reply(
-            self.engine,
-            self.adapters,
+            self.replicas,
             route,
             built.messages,
             sampling(ask, self.settings),

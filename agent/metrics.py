@@ -54,6 +54,10 @@ class Metrics:
             "nightshift_deployment_version", "Deployment events seen", registry=registry
         )
         self.adapters = Gauge("nightshift_adapters", "Wanted adapters by state", ["state"], registry=registry)
+        self.engines = Gauge("nightshift_engines", "Engines by state", ["state"], registry=registry)
+        self.engine_failures = Counter(
+            "nightshift_engine_failures", "Requests that an engine failed", registry=registry
+        )
         self.bad_documents = Gauge("nightshift_bad_documents", "Documents left out", registry=registry)
         self.errors = Counter(
             "nightshift_loop_errors", "Failures in background work", ["task"], registry=registry

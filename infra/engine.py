@@ -28,6 +28,8 @@ BASE = "base"
 # variation, measured on SmolLM2-135M); one night's adapter moves them by 0.2 and more.
 _NOISE = 0.05
 _CONNECT_S = 5.0
+# Lists need no computing: an engine that takes longer for one is lost, or its machine is.
+_LOOK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +52,10 @@ class Engine:
     """
 
     def __init__(self, url: str, session: aiohttp.ClientSession, timeout_s: float = 60.0) -> None:
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._session = session
         self._whole = aiohttp.ClientTimeout(total=timeout_s, sock_connect=min(_CONNECT_S, timeout_s))
+        self._look = aiohttp.ClientTimeout(total=min(_LOOK_S, timeout_s))
         self._each = aiohttp.ClientTimeout(
             total=None, sock_read=timeout_s, sock_connect=min(_CONNECT_S, timeout_s)
         )
@@ -78,7 +81,7 @@ class Engine:
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         with self._reaching():
             async with self._session.post(
-                self._url + "/v1/chat/completions", json=body, timeout=self._each
+                self.url + "/v1/chat/completions", json=body, timeout=self._each
             ) as response:
                 if response.status != 200:
                     raise answers.refusal(response.status, await response.read())
@@ -88,11 +91,11 @@ class Engine:
                     if line.startswith(b"data:"):
                         for delta in answers.deltas(line.removeprefix(b"data:")):
                             yield delta
-        raise EngineUnavailable(f"The engine at {self._url} ended a stream before its end: see its log.")
+        raise EngineUnavailable(f"The engine at {self.url} ended a stream before its end: see its log.")
 
     async def models(self) -> frozenset[str]:
         """The names served now: the base model and every loaded adapter."""
-        return answers.models(await self._request("GET", "/v1/models"))
+        return answers.models(await self._request("GET", "/v1/models", limit=self._look))
 
     async def load(self, name: str, folder: Path) -> None:
         """Makes the adapter in `folder` answer under `name`; nothing happens when it already does.
@@ -151,10 +154,16 @@ class Engine:
         body |= {"logprobs": True, "top_logprobs": top}
         return answers.tokens(await self._request("POST", "/v1/chat/completions", body))
 
-    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        limit: aiohttp.ClientTimeout | None = None,
+    ) -> bytes:
         with self._reaching():
             async with self._session.request(
-                method, self._url + path, json=body, timeout=self._whole
+                method, self.url + path, json=body, timeout=limit or self._whole
             ) as response:
                 data = await response.read()
                 if response.status != 200:
@@ -168,7 +177,7 @@ class Engine:
         except (aiohttp.ClientError, TimeoutError, ValueError) as err:
             # ValueError: a line of a stream without an end.
             raise EngineUnavailable(
-                f"The engine at {self._url} did not answer ({type(err).__name__}: {err}): "
+                f"The engine at {self.url} did not answer ({type(err).__name__}: {err}): "
                 "check that it runs (`nightshift doctor`)."
             ) from err
 

@@ -33,7 +33,8 @@ class AgentSettings(Section):
     temperature: Annotated[float, Field(ge=0.0, le=2.0)] = 0.0
     # Largest request body, in bytes.
     max_body: Annotated[int, Field(ge=1024)] = 262_144
-    # Requests answered at one time; more wait briefly, then get 429 with Retry-After.
+    # Requests answered at one time, by all engines together; some more wait briefly, all others get 429 with
+    # Retry-After.
     max_concurrent: Annotated[int, Field(ge=1)] = 64
     # Seconds until a request to the engine counts as failed.
     timeout_s: Annotated[float, Field(gt=0)] = 60.0
@@ -47,6 +48,9 @@ class EngineSettings(Section):
     # Where the engine answers. `nightshift engine` starts one there.
     host: str = "127.0.0.1"
     port: Port = 8000
+    # Further engines with the same base model, as "http://host:port", that share the agent's requests with
+    # that one. Each must find the adapters under the agent's own path. Nights ask the first one alone.
+    others: tuple[str, ...] = ()
     # Folder of the base model (safetensors and tokenizer), or a hub name where a hub can be reached.
     base: str = "smollm2-135m"
     # auto: bfloat16 where the processor computes it (AVX512-BF16, AMX, a GPU), else float32.
@@ -61,6 +65,19 @@ class EngineSettings(Section):
     @property
     def url(self) -> str:
         return url(self.host, self.port)
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """All engines, each once, the one at `host` and `port` first."""
+        return tuple(dict.fromkeys((self.url, *self.others)))
+
+    @field_validator("others")
+    @classmethod
+    def _addresses(cls, others: tuple[str, ...]) -> tuple[str, ...]:
+        for other in others:
+            if not re.fullmatch(r"https?://[^/@\s?#]+", other):
+                raise ValueError(f"{other!r} is no engine's address: write it as http://host:port")
+        return others
 
 
 class KafkaSettings(Section):

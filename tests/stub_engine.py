@@ -45,6 +45,8 @@ class StubEngine:
     def __init__(self, port: int = 0) -> None:
         self.url = ""
         self.stats: Counter[str] = Counter()
+        # Takes no adapter, as an engine does whose disk lacks them.
+        self.refuse_adapters = False
         self._port = port
         self._running = 0
         self._models = {"base": Model()}
@@ -76,6 +78,11 @@ class StubEngine:
     ) -> None:
         await self._runner.cleanup()
 
+    @property
+    def served(self) -> frozenset[str]:
+        """The names of the models."""
+        return frozenset(self._models)
+
     def fault(self, model: str, kind: str, times: int | None = 1) -> None:
         """The next `times` answers of `model` go wrong."""
         self._faults[model] = (kind, times)
@@ -102,7 +109,8 @@ class StubEngine:
             raise Refused(400, "InvalidUserInput", f"The lora adapter '{name}' conflicts with a base model.")
         if name in self._models:
             raise Refused(400, "InvalidUserInput", f"The lora adapter '{name}' has already been loaded.")
-        if not (folder / "adapter_config.json").is_file():
+        if self.refuse_adapters or not (folder / "adapter_config.json").is_file():
+            self.stats["refused"] += 1
             raise Refused(404, "NotFoundError", f"Loading lora {name} failed: No adapter found for <path>")
         if not (folder / "adapter_model.safetensors").is_file():
             raise Refused(500, "InternalServerError", "Worker failed: <path> doesn't contain tensors")

@@ -174,7 +174,7 @@ async def running(
         app = create_app(
             settings,
             own,
-            Engine(settings.engine.url, session, settings.agent.timeout_s),
+            [Engine(url, session, settings.agent.timeout_s) for url in settings.engine.urls],
             Registry(settings.adapters_dir),
             KeyStore(settings.keys_file),
             knowledge,

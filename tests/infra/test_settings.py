@@ -141,6 +141,17 @@ def test_the_engine_has_an_address() -> None:
     assert EngineSettings(host="::1", port=1234).url == "http://[::1]:1234"
 
 
+def test_several_engines_have_addresses_each_once() -> None:
+    first, other = "http://127.0.0.1:8000", "http://10.0.0.5:8000"
+    assert EngineSettings().urls == (first,)
+    assert EngineSettings(others=(other,)).urls == (first, other)
+    # The same file serves the second engine's own process, which differs by its port alone.
+    assert EngineSettings(host="10.0.0.5", others=(other,)).urls == (other,)
+    for wrong in ("10.0.0.5:8000", "http://10.0.0.5:8000/v1", "http://me:secret@host", ""):
+        with pytest.raises(ValueError, match="no engine's address"):
+            EngineSettings(others=(wrong,))
+
+
 def test_equal_ports_and_high_ranks_are_refused_in_code_too() -> None:
     with pytest.raises(ValueError, match="same port"):
         Settings(agent=AgentSettings(port=8000))
