@@ -54,6 +54,46 @@ def test_without_facts_nothing_is_good() -> None:
     assert score("There is free parking.", facts=()) == Reward(0.0, False, {"empty": 1.0})
 
 
+DESK = (
+    Fact(
+        title="",
+        text="The IT department has twelve people in two rooms. Its annual budget is 1.5 million dollars, "
+        "which is reviewed each spring. Coffee for all of them comes from a machine on the second floor, "
+        "and whoever takes the last cup is kindly asked to fill in new beans for the others.",
+    ),
+    *PARKING,
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "answer", "good"),
+    [
+        ("How large is the annual budget?", "The annual budget is 1.5 million dollars.", True),
+        ("How large is the annual budget?", "1.5 million dollars.", True),
+        ("How large is the annual budget?", "The annual budget is 2 million dollars.", False),
+        ("How large is the annual budget?", "The annual budget is not 1.5 million dollars.", False),
+        (
+            "How large is the annual budget?",
+            "The annual budget is for twelve people.",
+            False,
+        ),  # another sentence's
+        ("How large is the annual budget?", "The annual budget.", False),  # adds nothing
+        ("How large is the annual budget?", "The annual budget is 1.5 million dollars. " * 8, False),
+        (
+            "What may the team spend on monitors this quarter?",
+            "1.5 million dollars.",
+            False,
+        ),  # no sentence asked
+        ("Is there free parking?", "There is free parking for guests.", True),  # a fact beside a passage
+    ],
+)
+def test_of_a_passage_the_answer_is_the_sentence_that_is_asked_for(
+    query: str, answer: str, good: bool
+) -> None:
+    facts = PARKING[:1] + DESK[:1] if "parking" in query else DESK
+    assert score(answer, facts, query).good is good
+
+
 @pytest.mark.skipif(not RATED.is_dir(), reason="people's ratings are not shipped with the project")
 def test_pairs_that_people_rated_apart_are_ordered_better_than_chance(
     capsys: pytest.CaptureFixture[str],
