@@ -1,7 +1,9 @@
-"""Host addresses: which mean this machine, and how they stand in a URL."""
+"""Host addresses: which mean this machine, how they stand in a URL, and ports that are free."""
 
 from __future__ import annotations
 
+import socket
+from contextlib import ExitStack
 from ipaddress import ip_address
 
 import psutil
@@ -24,3 +26,12 @@ def is_here(host: str) -> bool:
 def url(host: str, port: int) -> str:
     """The URL of what listens there; an IPv6 address gets its brackets."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports of loopback that nothing listens on."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]

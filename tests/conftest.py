@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.bench import programs
+from infra import addresses
 from infra.sections import (
     AgentSettings,
     CollectorSettings,
@@ -21,7 +21,7 @@ from infra.sections import (
 from infra.settings import Settings
 from tests import brokers, engines, postgres
 
-find_ports = programs.free_ports
+find_ports = addresses.free_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

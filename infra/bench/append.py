@@ -22,7 +22,8 @@ import numpy as np
 import uvloop
 from rich.table import Table
 
-from infra.bench.programs import free_ports, running, until_ready
+from infra.addresses import free_ports
+from infra.bench.programs import running, until_ready
 from infra.demo.business import businesses, questions
 from infra.demo.stage import write_knowledge
 from infra.settings import Settings

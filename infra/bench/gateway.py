@@ -25,7 +25,8 @@ import psutil
 import uvloop
 from rich.table import Table
 
-from infra.bench.programs import free_ports, running, until_ready
+from infra.addresses import free_ports
+from infra.bench.programs import running, until_ready
 from infra.bench.wire import Caller, request
 from infra.demo.business import businesses, questions
 from infra.demo.stage import write_knowledge

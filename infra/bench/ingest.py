@@ -23,7 +23,8 @@ import psutil
 from rich.table import Table
 
 from infra import sql
-from infra.bench.programs import free_ports, running
+from infra.addresses import free_ports
+from infra.bench.programs import running
 from infra.bench.rows import SIZES, past
 from infra.errors import LakeError
 from infra.eventlog import open_log

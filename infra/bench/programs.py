@@ -1,14 +1,13 @@
-"""Programs that a measurement starts and ends: ports for them, and when they are ready."""
+"""Programs that a measurement starts and ends, and when they are ready."""
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from infra.errors import ProcessError
@@ -16,15 +15,6 @@ from infra.settings import child_environment
 
 _START_S = 60.0
 _STOP_S = 30.0
-
-
-def free_ports(count: int) -> list[int]:
-    """So many different ports of loopback that nothing listens on."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from rich.console import Console
 from infra.demo.business import Question
 from infra.demo.command import run
 from infra.demo.customers import Customers, Ledger, conversations
-from infra.demo.drill import broken
 from infra.demo.program import Program
 from infra.demo.stage import Service
 from infra.demo.voters import Voters
+from infra.drill.caught import Caught
+from infra.drill.weights import at_random, made
 from infra.errors import LakeError, NightError, ProcessError
 from infra.eventlog import open_log
 from infra.events import DeploymentChanged, Event, Topic
@@ -35,6 +36,8 @@ CUSTOMERS = 16
 TRIES = 5
 # The record is at most a second behind; a collector that was killed needs a few to be back.
 CATCH_UP_S = 60.0
+# How long the agent may take to serve what was promoted.
+SERVED_S = 60.0
 # A broken adapter should be noticed within a few dozen answers.
 DRILL_QUESTIONS = 300
 
@@ -138,19 +141,37 @@ class Acts:
         if not adapters:
             self._say("no adapter was trained, so there is none to break: the drill is left out")
             return
-        bad = broken(adapters[0], registry, self._settings.data / "demo" / "broken", self._seed)
+        bad = made(adapters[0], at_random, registry, self._settings.data / "demo" / "broken", self._seed)
         async with self._act("drill", f"The drill: a broken adapter {bad.name} goes on canary"):
-            start = DeploymentChanged(
-                action="canary",
-                adapter=bad.name,
-                share=0.5,
-                actor="drill",
-                reason="The adapter is broken on purpose.",
-            )
-            self._append(start)
-            await self._until_decided(bad.name, questions[:DRILL_QUESTIONS])
-            self._program.drill = self._drilled(bad.name)
-            self._say(str(self._decision(bad.name)["reason"]))
+            caught = await self.trial(bad.name, "It is broken on purpose.", questions[:DRILL_QUESTIONS])
+            self._program.drill = caught.to_json()
+            self._say(caught.reason)
+
+    async def trial(self, adapter: str, reason: str, questions: Sequence[Question]) -> Caught:
+        """Puts a bad adapter on canary for half of the conversations, and tells how it ended."""
+        self._append(
+            DeploymentChanged(action="canary", adapter=adapter, share=0.5, actor="drill", reason=reason)
+        )
+        await self._until_decided(adapter, questions)
+        return Caught.of(adapter, self._customers.ledger.told, self._deployments.history)
+
+    async def promote(self, adapter: str, actor: str, reason: str) -> None:
+        """Makes an adapter the stable one, and waits until the topic says so.
+
+        Raises:
+            ProcessError: it does not within a minute.
+        """
+        self._append(DeploymentChanged(action="promote", adapter=adapter, actor=actor, reason=reason))
+        deadline = time.monotonic() + SERVED_S
+        while self._deployments.poll().stable != adapter:
+            if time.monotonic() > deadline:
+                raise ProcessError(f"The adapter {adapter} was promoted, but does not serve.")
+            await asyncio.sleep(0.2)
+
+    @property
+    def on_canary(self) -> str:
+        """The adapter on trial, empty without one."""
+        return self._deployments.poll().canary
 
     async def reckon(self) -> None:
         """Compares what customers were told with what was recorded."""
@@ -220,25 +241,6 @@ class Acts:
         last = changes[-1].body
         verdict = "promote" if last.action == "promote" else "roll back"
         return {"verdict": verdict, "reason": last.reason, "metrics": last.evidence.get("metrics", [])}
-
-    def _drilled(self, adapter: str) -> dict[str, Any]:
-        """Seconds from the first bad answer to the verdict, and from it to the start of the last one."""
-        told = [answer for answer in self._customers.ledger.told if answer.adapter == adapter]
-        state = self._deployments.poll()
-        facts: dict[str, Any] = {
-            "adapter": adapter,
-            "answers": len(told),
-            "rolled_back": adapter in state.denied,
-        }
-        if facts["rolled_back"] and told:
-            verdict = next(
-                change.at.timestamp()
-                for change in self._deployments.history
-                if change.body.adapter == adapter and change.body.action == "roll_back"
-            )
-            facts["detect_s"] = round(verdict - min(answer.asked_at for answer in told), 2)
-            facts["roll_back_s"] = round(max(0.0, max(answer.asked_at for answer in told) - verdict), 2)
-        return facts
 
     async def _manifest(self, slot: str) -> dict[str, Any]:
         """The night's manifest once the record holds it."""

@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,10 @@ from infra.demo.business import Question
 from infra.demo.program import Program
 from infra.demo.voters import Voters
 from infra.errors import NightshiftError, ProcessError
-from infra.eventlog import open_log
-from infra.events import DeploymentChanged, Event, Topic
-from infra.follow import Deployments
 from infra.learn import controls, result, school
 from infra.learn.controls import Control
 from infra.learn.result import Night
-from infra.settings import Settings, load
-
-# How long the agent may take to serve what was promoted.
-SERVED_S = 60.0
+from infra.settings import load
 
 
 async def play(
@@ -61,7 +54,11 @@ async def play(
                 nights.append(Night.of(number, manifest, " ".join(manifest["report"][:1])))
                 tell(nights)
                 if passed:
-                    await asyncio.to_thread(promote, service.settings, number)
+                    if not (adapter := acts.on_canary):
+                        raise ProcessError(
+                            f"Night {number} passed, and no adapter is on canary: see the trainer's log."
+                        )
+                    await acts.promote(adapter, "learn", "Its gates passed.")
         finally:
             await acts.close()
     return nights
@@ -88,30 +85,6 @@ async def control(
             return Control.of_votes(outcome, judged, acts.ledger.told)
         finally:
             await acts.close()
-
-
-def promote(settings: Settings, number: int) -> None:
-    """Makes the adapter on canary the stable one, and waits until the topic says so.
-
-    Raises:
-        ProcessError: there is none, or nobody took it back within a minute.
-    """
-    with closing(open_log(settings)) as log, closing(Deployments(log)) as deployments:
-        adapter = deployments.poll(1.0).canary
-        if not adapter:
-            raise ProcessError(f"Night {number} passed, and no adapter is on canary: see the trainer's log.")
-        change = DeploymentChanged(
-            action="promote",
-            adapter=adapter,
-            actor="learn",
-            reason="Its gates passed.",
-        )
-        event = Event.of(change, key=Topic.DEPLOYMENTS)
-        log.append(event.topic, event.key, event.encode()).result(timeout=SERVED_S)
-        until = time.monotonic() + SERVED_S
-        while deployments.poll(0.5).stable != adapter:
-            if time.monotonic() > until:
-                raise ProcessError(f"The adapter {adapter} was promoted, but does not serve.")
 
 
 def main(arguments: list[str]) -> int:

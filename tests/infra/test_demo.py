@@ -7,21 +7,16 @@ import json
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
-from safetensors.numpy import load_file
 
 from infra.demo.business import Question, cast
 from infra.demo.customers import conversations
-from infra.demo.drill import broken
 from infra.demo.program import Program, table
 from infra.demo.stage import Sizes, clear, prepare
 from infra.demo.voters import Voters, hoped_for
 from infra.errors import ProcessError
-from infra.registry import Registry
 from infra.settings import Settings, load
-from tests.circle import make_adapter
 
 GOOD: dict[str, Any] = {
     "night": {
@@ -143,13 +138,3 @@ def test_an_earlier_demo_is_moved_aside(settings: Settings) -> None:
     kept = [folder for folder in settings.data.parent.iterdir() if folder.name.startswith("data-")]
     assert len(kept) == 1
     assert (kept[0] / "demo" / "summary.json").exists()
-
-
-def test_a_broken_adapter_has_the_shape_of_its_model_and_other_weights(settings: Settings) -> None:
-    registry = Registry(settings.adapters_dir)
-    model = registry.get(make_adapter(settings, {"quality": 1.0}))
-    bad = broken(model, registry, settings.data / "broken", seed=1)
-    registry.verify(bad.name)
-    before, after = (load_file(a.folder / "adapter_model.safetensors") for a in (model, bad))
-    assert {name: t.shape for name, t in before.items()} == {name: t.shape for name, t in after.items()}
-    assert all(not np.allclose(before[name], after[name]) for name in before)
