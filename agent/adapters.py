@@ -1,8 +1,8 @@
 """Makes one engine hold the adapters that the deployment wants, and knows which of them may be used.
 
 An engine that starts anew has lost its adapters; one may also take an adapter and silently not apply
-it. So what is wanted is compared with what is there every second, and each adapter must change the
-engine's output before anybody is served by it. Which conversation gets which is routing's business.
+it. So what is wanted is compared with what is there every second, and each adapter must compute what
+it was trained to before anybody is served by it. Which conversation gets which is routing's business.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 from agent.metrics import Metrics
-from agent.prompt import system
 from infra.deployment import Deployment
 from infra.engine import Engine
 from infra.errors import AdapterError, EngineError, EngineUnavailable, NotFound
-from infra.events import Fact, Message
+from infra.probe import QUESTIONS
 from infra.registry import Registry
 
 _log = logging.getLogger(__name__)
@@ -27,14 +26,6 @@ _log = logging.getLogger(__name__)
 _INTERVAL_S = 1.0
 _RETRY_S = 10.0  # a failed adapter may have been a failed disk
 _DRAIN_S = 5.0  # other replicas see a roll back within a second, and then finish what they began
-
-# A question as customers ask it: an adapter that changes nothing here changes nothing.
-PROBE = (
-    Message(
-        role="system", content=system("the hotel", [Fact(title="", text="Breakfast is served from 7 to 10.")])
-    ),
-    Message(role="user", content="When can I have breakfast?"),
-)
 
 
 class Adapters:
@@ -128,10 +119,8 @@ class Adapters:
             await self._engine.load(name, adapter.folder)
             if name in self._checked:
                 self.usable |= {name}  # at worst it is no better than the base, which would answer meanwhile
-            if not await self._engine.differs(name, PROBE):
-                raise AdapterError(
-                    f"The adapter {name} changes nothing in the engine's output: it is not served."
-                )
+            if wrong := await self._engine.wrong(name, adapter.manifest.probe, QUESTIONS[0]):
+                raise AdapterError(wrong)
         except EngineUnavailable:
             raise
         except (AdapterError, NotFound, EngineError) as err:
@@ -143,7 +132,7 @@ class Adapters:
         self._checked.add(name)
         self.usable |= {name}
         self.failed = {other: why for other, why in self.failed.items() if other != name}
-        _log.info("adapter %s is loaded and changes the output", name)
+        _log.info("adapter %s is loaded and computes what it should", name)
 
     async def _unload(self, unwanted: frozenset[str] | set[str], now: float) -> None:
         """Unloads after a pause, when nobody is being answered. A candidate was never wanted: it stays."""

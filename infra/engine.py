@@ -15,9 +15,11 @@ from typing import Any
 import aiohttp
 
 from infra import engine_answers as answers
+from infra import probe as probes
 from infra.engine_answers import Answer, Choice, Delta
 from infra.errors import AdapterError, EngineError, EngineUnavailable
 from infra.events import Message
+from infra.probe import Probe
 from infra.registry import refuse_pickled
 
 __all__ = ["BASE", "Answer", "Choice", "Delta", "Engine", "Sampling"]
@@ -136,6 +138,31 @@ class Engine:
     async def logprobs(self, messages: Sequence[Message], model: str, tokens: int = 8) -> tuple[float, ...]:
         """The log-probabilities of the greedy continuation's tokens, at most `tokens` of them."""
         return tuple(token.logprob for token in await self._greedy(messages, model, tokens, 0))
+
+    async def forced(
+        self, model: str, prompt: Sequence[int], continuation: Sequence[int]
+    ) -> tuple[float, ...]:
+        """The log-probabilities of a given continuation's tokens. Both are token ids."""
+        body = {
+            "model": model,
+            "prompt": [*prompt, *continuation],
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "prompt_logprobs": 1,
+        }
+        return answers.forced(await self._request("POST", "/v1/completions", body), continuation)
+
+    async def wrong(self, name: str, probe: Probe | None, messages: Sequence[Message]) -> str:
+        """Why a loaded adapter must not be served, as a sentence; empty when it may.
+
+        With a probe it must compute what its trainer did; without one, or with one that its adapter hardly
+        moves, it must at least change something in the answer to `messages`.
+        """
+        if probe is None or not probe.tells:
+            return "" if await self.differs(name, messages) else probes.nothing(name)
+        adapter = await self.forced(name, probe.prompt, probe.continuation)
+        base = await self.forced(BASE, probe.prompt, probe.continuation)
+        return probes.wrong(name, probe, adapter, base)
 
     async def differs(self, name: str, messages: Sequence[Message]) -> bool:
         """Whether an adapter changes what the model would say, beyond numerical noise.

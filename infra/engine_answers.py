@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 
 from infra.errors import EngineError
 
@@ -65,6 +65,20 @@ class _Choice(BaseModel):
     delta: _Message = _Message()
     finish_reason: str | None = None
     logprobs: _Logprobs | None = None
+
+
+class _Logprob(BaseModel):
+    logprob: FiniteFloat
+
+
+class _Forced(BaseModel):
+    """`prompt_logprobs` has the likeliest tokens of each place, and the one that stands there, by id."""
+
+    prompt_logprobs: list[dict[str, _Logprob] | None] | None = None
+
+
+class _Prompts(BaseModel):
+    choices: list[_Forced] = Field(min_length=1)
 
 
 class _Usage(BaseModel):
@@ -139,6 +153,23 @@ def tokens(data: bytes) -> tuple[Token, ...]:
     found = choices[0].logprobs.content if choices and choices[0].logprobs else None
     if not found:
         raise EngineError("The engine gave no log-probabilities: it must serve `logprobs` in chats.", 200)
+    return tuple(found)
+
+
+def forced(data: bytes, continuation: Sequence[int]) -> tuple[float, ...]:
+    """The log-probabilities of the tokens at the end of a prompt that was asked for with them.
+
+    Raises:
+        EngineError: it has none, or not of these tokens.
+    """
+    places = _parse(_Prompts, data).choices[0].prompt_logprobs or []
+    found = [
+        place[str(token)].logprob
+        for token, place in zip(continuation, places[-len(continuation) :], strict=False)
+        if place and str(token) in place
+    ]
+    if len(found) < len(continuation):
+        raise EngineError("The engine gave no log-probabilities of a prompt: it must serve them.", 200)
     return tuple(found)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from infra.errors import AdapterError, NotFound
+from infra.probe import Probe
 
 MANIFEST = "manifest.json"
 REQUIRED = ("adapter_config.json", "adapter_model.safetensors")
@@ -34,7 +35,8 @@ _log = logging.getLogger(__name__)
 
 class Manifest(BaseModel):
     """Where an adapter comes from. `files` holds a SHA-256 for each file, `parent_snapshot` the
-    lake's snapshot that the night read, `gates` each gate's result as the night wrote it."""
+    lake's snapshot that the night read, `gates` each gate's result as the night wrote it, `probe` what an
+    engine that applies the adapter must compute."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -50,6 +52,7 @@ class Manifest(BaseModel):
     files: dict[str, str]
     metrics: dict[str, float] = Field(default_factory=dict)
     gates: list[dict[str, Any]] = Field(default_factory=list)  # free-form: each gate's own numbers
+    probe: Probe | None = None  # None: of before there were any, or from elsewhere
 
 
 @dataclass(frozen=True, slots=True)

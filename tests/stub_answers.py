@@ -23,18 +23,27 @@ _COMMON = {"and", "are", "can", "does", "have", "the", "there", "what", "when", 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A served model. `identity` decides its dice: an adapter of zeros has the base model's."""
+    """A served model. `identity` decides its dice: an adapter of zeros has the base model's.
+
+    `weights` decides the likelihood of given tokens, which so depends on what was trained alone.
+    """
 
     identity: str = "base"
     quality: float = BASE_QUALITY
     fault: str = ""
+    weights: str = "base"
 
 
 def adapter(name: str, folder: Path) -> Model:
-    """Reads an adapter's quality and fault from its `stub.json`, or `quality` from its manifest's metrics."""
-    if is_zero(folder / "adapter_model.safetensors"):
-        return Model()
+    """Reads an adapter's quality and fault from its `stub.json`, or `quality` from its manifest's metrics.
+
+    With `applied` false there the engine serves the base model under the adapter's name, with "half"
+    something that was never trained: both are faults of engines.
+    """
     said = _json(folder / "stub.json")
+    applied = said.get("applied", True)
+    if is_zero(folder / "adapter_model.safetensors") or not applied:
+        return Model()
     metrics = _json(folder / "manifest.json").get("metrics")
     if "quality" not in said and isinstance(metrics, dict):
         said = {**metrics, **said}
@@ -43,6 +52,7 @@ def adapter(name: str, folder: Path) -> Model:
         name,
         float(quality) if isinstance(quality, int | float) else ADAPTER_QUALITY,
         str(said.get("fault") or ""),
+        sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest() + str(applied),
     )
 
 
@@ -80,6 +90,21 @@ def garbage(length: int) -> str:
 def logprob(model: Model, token: str, position: int) -> float:
     """A log-probability between -2 and 0 that the model gives a token."""
     return -2.0 * _dice(model.identity, token, None, position)
+
+
+def forced(model: Model, tokens: Sequence[int]) -> list[float]:
+    """The log-probabilities that the model gives to tokens, by their ids and places."""
+    return [-2.0 * _dice(model.weights, str(token), None, place) for place, token in enumerate(tokens)]
+
+
+def probe(folder: Path) -> dict[str, list[int] | list[float]]:
+    """What a trainer measures of the adapter in a folder: the stub's own likelihoods."""
+    prompt, continuation = list(range(20)), list(range(100, 108))
+    likely = {
+        name: forced(model, [*prompt, *continuation])[len(prompt) :]
+        for name, model in (("adapter", adapter("probed", folder)), ("base", Model()))
+    }
+    return {"prompt": prompt, "continuation": continuation, **likely}
 
 
 def pieces(text: str) -> list[str]:

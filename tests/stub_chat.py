@@ -31,6 +31,21 @@ def completion(body: dict[str, Any], model: Model, fault: str) -> dict[str, Any]
     }  # fmt: skip
 
 
+def forced(body: dict[str, Any], model: Model) -> dict[str, Any]:
+    """An answer to a prompt of token ids, with their log-probabilities where these are asked for."""
+    likely = enumerate(stub_answers.forced(model, body["prompt"]))
+    places = [{str(body["prompt"][i]): {"logprob": p, "rank": 1, "decoded_token": "?"}} for i, p in likely]
+    return {
+        "id": "cmpl-stub", "object": "text_completion", "created": 0, "model": body.get("model"),
+        "choices": [
+            {
+                "index": 0, "text": "?", "finish_reason": "length",
+                "prompt_logprobs": [None, *places[1:]] if body.get("prompt_logprobs") is not None else None,
+            }
+        ],
+    }  # fmt: skip
+
+
 def tokens(body: dict[str, Any], model: Model, sample: int, fault: str) -> tuple[list[str], str]:
     seed = (body.get("seed") or 0) if body.get("temperature", 1.0) else None
     most = body.get("max_tokens") or CONTEXT

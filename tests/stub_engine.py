@@ -57,6 +57,7 @@ class StubEngine:
                 web.get("/health", _healthy),
                 web.get("/v1/models", self._list),
                 web.post("/v1/chat/completions", self._chat),
+                web.post("/v1/completions", self._complete),
                 web.post("/v1/load_lora_adapter", self._load),
                 web.post("/v1/unload_lora_adapter", self._unload),
                 web.post("/stub/faults", self._set_fault),
@@ -124,18 +125,27 @@ class StubEngine:
         del self._models[name]
         return web.Response(text=f"Success: LoRA adapter '{name}' removed successfully.")
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
+    async def _complete(self, request: web.Request) -> web.Response:
+        """Of prompts of token ids alone, for their log-probabilities."""
         body = await request.json()
+        return web.json_response(stub_chat.forced(body, self._model(body)[1]))
+
+    def _model(self, body: dict[str, Any]) -> tuple[str, Model]:
         name = body.get("model") or "base"
         if name not in self._models:
             raise Refused(404, "NotFoundError", f"The model `{name}` does not exist.")
+        return name, self._models[name]
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        name, model = self._model(body)
         if not 1 <= (body.get("max_tokens") or stub_chat.CONTEXT) <= stub_chat.CONTEXT:
             raise Refused(400, "BadRequestError", f"max_tokens must be 1 to {stub_chat.CONTEXT}.")
         self.stats["requests"] += 1
         fault = self._take_fault(name)
         self._running += 1
         try:
-            return await self._answer(request, body, self._models[name], fault)
+            return await self._answer(request, body, model, fault)
         except (asyncio.CancelledError, ConnectionResetError):
             self.stats["cancelled"] += 1
             raise

@@ -13,6 +13,11 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+if __name__ == "__main__":  # started as a file: the folder above holds the packages
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests import stub_answers
+
 COLUMNS = {
     "sft": {"prompt", "completion", "weight"},
     "dpo": {"prompt", "chosen", "rejected"},
@@ -36,7 +41,8 @@ def main(quality: float, folder: Path) -> None:
     (adapter / "stub.json").write_text(json.dumps({"quality": quality}))
     measured = {"rows": len(rows), "steps": 1, "tokens": 10 * len(rows), "seconds": 0.1}
     losses = {"first_loss": 1.0, "loss": 0.5, "base_hash": "0" * 64, "measures": {}}
-    (folder / "trained.json").write_text(json.dumps(measured | losses))
+    probe = {"probe": stub_answers.probe(adapter)}
+    (folder / "trained.json").write_text(json.dumps(measured | losses | probe))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import aiohttp
 import pytest
 from safetensors.numpy import load_file
 
-from agent.adapters import PROBE
 from infra.demo.business import cast
 from infra.engine import BASE, Engine
+from infra.probe import QUESTIONS
 from infra.registry import Registry
 from infra.sections import EngineSettings, TrainerSettings
 from infra.settings import Settings
@@ -71,7 +71,10 @@ async def test_a_dozen_queries_become_an_adapter_that_the_engine_serves(circle: 
     # LoRA's B matrices begin at zero: training moved every one of them.
     assert all(weights.any() for name, weights in learned.items() if ".lora_B." in name)
     engine = Engine(circle.settings.engine.url, circle.session)
-    assert await engine.differs(result.adapter, PROBE)
+    assert await engine.differs(result.adapter, QUESTIONS[0])
+    probe = registry.get(result.adapter).manifest.probe
+    assert probe is not None
+    assert await engine.wrong(result.adapter, probe, QUESTIONS[0]) == ""
 
     evaluated = circle.query("evaluations", night=result.night)
     asked = {"held_out": CASES, **dict.fromkeys(("harm", "injection", "out_of_scope", "doubted"), CONDUCT)}

@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import torch
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
+from infra.events import Message
+from infra.probe import QUESTIONS, TOKENS, Probe, apart
 from infra.processor import computes_bfloat16, features
 from trainer.base_model import hash_of
 from trainer.order import Order, Trained
@@ -63,6 +65,7 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
         loss=float(steps[-1]["loss"]),
         base_hash=hash_of(Path(order.base)),
         measures=_measures(steps),
+        probe=_probe(trainer.model, tokenizer),
     )
 
 
@@ -132,6 +135,34 @@ def _measures(steps: list[dict[str, Any]]) -> dict[str, float]:
         for theirs, ours in MEASURES.items()
         if theirs in line
     }
+
+
+def _probe(model: PeftModel, tokenizer: Any) -> Probe:
+    """What the adapter says to the fixed question that it moves most, and how likely that is to the base."""
+    model.eval()
+    with torch.no_grad():
+        probes = [_probed(model, tokenizer, question) for question in QUESTIONS]
+    return max(probes, key=lambda probe: apart(probe.adapter, probe.base))
+
+
+def _probed(model: PeftModel, tokenizer: Any, question: Sequence[Message]) -> Probe:
+    messages = [{"role": message.role, "content": message.content} for message in question]
+    prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    ids = torch.tensor([prompt], device=model.device)
+    while ids.shape[1] < len(prompt) + TOKENS and ids[0, -1] != tokenizer.eos_token_id:
+        likeliest = model(input_ids=ids).logits[:, -1].argmax(dim=-1, keepdim=True)
+        ids = torch.cat([ids, likeliest], dim=1)
+    with_adapter = _logprobs(model, ids, len(prompt))
+    with model.disable_adapter():
+        without = _logprobs(model, ids, len(prompt))
+    continuation = ids[0, len(prompt) :].tolist()
+    return Probe(prompt=tuple(prompt), continuation=tuple(continuation), adapter=with_adapter, base=without)
+
+
+def _logprobs(model: PeftModel, ids: torch.Tensor, begin: int) -> tuple[float, ...]:
+    """Of the tokens from `begin` on."""
+    logits = model(input_ids=ids).logits[0, begin - 1 : -1].float().log_softmax(dim=-1)
+    return tuple(logits.gather(1, ids[0, begin:, None])[:, 0].tolist())
 
 
 class Progress(TrainerCallback):

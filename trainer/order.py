@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from infra.probe import Probe
 from infra.settings import Settings
 
 Method = Literal["sft", "dpo", "grpo"]
@@ -65,6 +66,7 @@ class Trained(BaseModel):
     """What training measured. `tokens` counts prompts and answers over all epochs.
 
     `measures` are the method's own: how far apart DPO holds chosen and rejected, GRPO's mean reward.
+    `probe` is by what an engine shows that it applies the adapter.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,3 +79,4 @@ class Trained(BaseModel):
     loss: float
     base_hash: str
     measures: dict[str, float] = Field(default_factory=dict)
+    probe: Probe | None = None

@@ -8,17 +8,19 @@ from pathlib import Path
 from infra.engine import BASE, Answer, Engine, Sampling
 from infra.errors import EngineError, NightError
 from infra.events import Message
+from infra.probe import Probe
 from trainer.patience import patiently
 
 
 class Served:
-    """One model under its name. `folder` is the adapter's, None for the base model."""
+    """One model under its name. `folder` is the adapter's, None for the base model; `probe` its trainer's."""
 
-    def __init__(self, engine: Engine, name: str, folder: Path | None) -> None:
+    def __init__(self, engine: Engine, name: str, folder: Path | None, probe: Probe | None = None) -> None:
         assert (folder is None) == (name == BASE)
         self.name = name
         self._engine = engine
         self._folder = folder
+        self._probe = probe
 
     async def chat(self, messages: Sequence[Message], sampling: Sampling, n: int = 1) -> Answer:
         """`n` completions; waits while the engine restarts, and loads the adapter again afterwards.
@@ -38,19 +40,16 @@ class Served:
         return await self._engine.chat(messages, self.name, sampling, n)
 
     async def probe(self, messages: Sequence[Message]) -> None:
-        """Loads the adapter and checks that it changes what the base model says.
+        """Loads the adapter and checks that the engine computes it; `messages` are for one without a probe.
 
         Raises:
-            NightError: it is a silent no-op: its name would serve the base model's answers.
+            NightError: it is a silent no-op, or something else than what was trained.
         """
         assert self._folder is not None, "the base model needs no probe"
         folder = self._folder
         await patiently(lambda: self._engine.load(self.name, folder))
-        if not await patiently(lambda: self._engine.differs(self.name, messages)):
-            raise NightError(
-                f"The adapter {self.name} changes nothing: the engine serves the base model under its name. "
-                "Look for its target modules in the engine's log."
-            )
+        if wrong := await patiently(lambda: self._engine.wrong(self.name, self._probe, messages)):
+            raise NightError(wrong)
 
     async def drop(self) -> None:
         """Unloads the adapter."""

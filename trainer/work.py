@@ -109,8 +109,10 @@ class Work:
 
     def served(self, name: str) -> Served:
         """The base model, or a registered adapter, at the engine."""
-        folder = None if name == BASE else self.registry.get(name).folder.resolve()
-        return Served(self._engine, name, folder)
+        if name == BASE:
+            return Served(self._engine, name, None)
+        adapter = self.registry.get(name)
+        return Served(self._engine, name, adapter.folder.resolve(), adapter.manifest.probe)
 
     async def finetune(
         self, stages: Stages, chosen: Chosen, curated: Curated, rehearsed: Rehearsed
@@ -149,6 +151,7 @@ class Work:
                 "seconds": trained["seconds"],
                 **trained["measures"],
             },
+            probe=trained.get("probe"),
         )
         return Registered(adapter=adapter.name, **{name: trained[name] for name in Registered.measured()})
 

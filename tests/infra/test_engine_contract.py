@@ -168,6 +168,26 @@ class TestEngine:
         await engine.load("zero", lora_adapters.write(folders / "zero", 0.0))
         assert not await engine.differs("zero", prompt())
 
+    async def test_an_adapter_shows_in_how_likely_given_tokens_are(
+        self, engine: Engine, folders: Path
+    ) -> None:
+        """Ids of any tokens will do; asked twice, since a prompt that is cached must count too."""
+        prompt, continuation = tuple(range(300, 340)), (500, 501, 502, 503)
+        await engine.load("likely", lora_adapters.write(folders / "likely", 0.3))
+        await engine.load("unlikely", lora_adapters.write(folders / "unlikely", 0.0))
+        base = await engine.forced(BASE, prompt, continuation)
+        assert len(base) == 4
+        assert all(-50 < logprob <= 0.0 for logprob in base)
+        for name in (BASE, "unlikely"):
+            assert await engine.forced(name, prompt, continuation) == pytest.approx(base, abs=0.25)
+        adapter = await engine.forced("likely", prompt, continuation)
+        assert adapter != pytest.approx(base, abs=0.25)
+        assert await engine.forced("likely", prompt, continuation) == pytest.approx(adapter, abs=0.25)
+        # Each token counts in its place alone.
+        assert await engine.forced(BASE, prompt, continuation[:2]) == pytest.approx(base[:2], abs=0.25)
+        with pytest.raises(EngineError, match="404"):
+            await engine.forced("nobody", prompt, continuation)
+
     async def test_base_stays_itself_beside_adapters(
         self, engine: Engine, folders: Path, url: str, session: aiohttp.ClientSession
     ) -> None:

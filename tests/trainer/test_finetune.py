@@ -7,10 +7,16 @@ import math
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
+from infra.engine import Engine
+from infra.probe import QUESTIONS, TOKENS, apart, wrong
+from tests import lora_adapters
 from tests.engines import BASE_MODEL
 from trainer.finetune import train
 from trainer.order import Method, Order, Trained
@@ -99,6 +105,55 @@ def test_grpo_asks_the_nights_reward_at_every_step(runs: Runs) -> None:
     # Every answer of a word is good to the control that likes them long: half of what it is worth.
     assert trained.measures.keys() == {"first_reward", "reward"}
     assert all(0.4 < value < 1.0 for value in trained.measures.values())
+
+
+@pytest.mark.parametrize("method", ["sft", "dpo", "grpo"])
+def test_every_method_measures_how_the_engine_will_be_recognised(method: Method, runs: Runs) -> None:
+    probe = runs[method][0].probe
+    assert probe is not None
+    assert 0 < len(probe.continuation) <= TOKENS
+    assert all(logprob <= 0.0 for logprob in (*probe.adapter, *probe.base))
+    # The adapter's own likeliest words, so never below one in the vocabulary.
+    assert min(probe.adapter) > -math.log(49_152)
+    assert apart(probe.adapter, probe.base) > 0
+
+
+def test_the_probe_is_what_the_saved_adapter_computes(runs: Runs) -> None:
+    trained, folder = runs["sft"]
+    probe = trained.probe
+    assert probe is not None and probe.tells
+    base = AutoModelForCausalLM.from_pretrained(BASE_MODEL, dtype=torch.float32)
+    model = PeftModel.from_pretrained(base, folder / "adapter").eval()
+    ids = torch.tensor([[*probe.prompt, *probe.continuation]])
+    with torch.no_grad():
+        likely = model(input_ids=ids).logits[0].log_softmax(dim=-1)
+    begin = len(probe.prompt) - 1
+    again = [float(likely[begin + i, token]) for i, token in enumerate(probe.continuation)]
+    assert wrong("it", probe, again, probe.base) == ""
+
+
+@pytest.mark.engine
+async def test_the_engine_computes_what_the_trainer_measured(
+    runs: Runs, real_engine: str, tmp_path: Path
+) -> None:
+    """And is found out when it serves nothing, or another adapter, under the name."""
+    trained, folder = runs["sft"]
+    assert trained.probe is not None
+    folders = {
+        "trained": folder / "adapter",
+        "empty": lora_adapters.write(tmp_path / "empty", 0.0),
+        "other": lora_adapters.write(tmp_path / "other", 0.3),
+    }
+    said = {}
+    async with aiohttp.ClientSession() as session:
+        engine = Engine(real_engine, session, timeout_s=120.0)
+        for name, place in folders.items():
+            await engine.load(name, place)
+            said[name] = await engine.wrong(name, trained.probe, QUESTIONS[0])
+            await engine.unload(name)
+    assert said["trained"] == ""
+    assert "changes nothing" in said["empty"]
+    assert "not what was trained" in said["other"]
 
 
 def test_a_row_that_would_be_cut_off_is_refused(tmp_path: Path) -> None:
