@@ -22,6 +22,7 @@ from agent.auth import Guard
 from agent.deployments import Deployments
 from agent.failures import explain
 from agent.knowledge import Knowledge
+from agent.leaving import while_there
 from agent.limits import Gate, read_body
 from agent.metrics import Metrics
 from agent.recorder import Recorder
@@ -34,6 +35,8 @@ from infra.engine import BASE, Sampling
 from infra.errors import EngineError, EventLogError, NotFound
 from infra.events import Fact
 from infra.settings import Settings
+
+GONE = "The customer went away."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,12 @@ class Chat:
         self.guard.require(request, "chat")
         ask = wire.parse(ChatRequest, await read_body(request, self.settings.agent.max_body))
         async with AsyncExitStack() as held:
-            # After the body, so that whoever sends slowly, or nonsense, holds no place.
-            await held.enter_async_context(self.gate.slot())
-            turn = self._open(ask, arrived)
-            pieces = await held.enter_async_context(aclosing(turn.reply.pieces()))
-            try:
-                first = await anext(pieces, "")
-            except EngineError as err:
-                await self._record(turn, "error", str(err))
-                raise
-            except asyncio.CancelledError:
-                await asyncio.shield(self._record(turn, "cancelled", "The customer went away."))
-                raise
+            async with while_there(request):
+                # After the body, so that whoever sends slowly, or nonsense, holds no place.
+                await held.enter_async_context(self.gate.slot())
+                turn = self._open(ask, arrived)
+                pieces = await held.enter_async_context(aclosing(turn.reply.pieces()))
+                first = await self._first(turn, pieces)
             if ask.stream:
                 if first:
                     turn.spoke()
@@ -139,6 +136,17 @@ class Chat:
         built = prompt.build(known.name, facts, spoken, room)
         return built, prompt.fitting_facts(facts, int(room * prompt.FACTS_PART))
 
+    async def _first(self, turn: Turn, pieces: AsyncGenerator[str, None]) -> str:
+        """The answer's first piece, all of it when it is not streamed. A failure before it is recorded."""
+        try:
+            return await anext(pieces, "")
+        except EngineError as err:
+            await self._record(turn, "error", str(err))
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(self._record(turn, "cancelled", GONE))
+            raise
+
     async def _whole(self, turn: Turn, pieces: AsyncGenerator[str, None]) -> Response:
         """The answer in one piece, sent once it is recorded."""
         async for _ in pieces:
@@ -187,7 +195,7 @@ class Chat:
             if status == "cancelled":
                 # Shielded: the server cancels this task at every step from here on.
                 with suppress(EventLogError):  # logged and counted; nobody is left to be told
-                    await asyncio.shield(self._record(turn, status, "The customer went away."))
+                    await asyncio.shield(self._record(turn, status, GONE))
 
     async def _record(self, turn: Turn, status: Status, error: str = "") -> None:
         """Returns when the turn is durable. Raises EventLogError when it could not be recorded."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from starlette.requests import Request
@@ -16,6 +17,8 @@ WAIT_S = 2.0
 # 300 a second, so that a pause of the machine (a disk, another program's start) refuses nobody.
 WAITING = 4
 RETRY_AFTER_S = 1
+# How much the newest gap counts in the pace: some ten gaps, so that one long answer refuses nobody.
+_NEWEST = 0.1
 
 
 class TooLarge(NightshiftError, ValueError):
@@ -44,13 +47,23 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 class Gate:
-    """Lets `most` requests in at one time; WAITING times as many may wait, for WAIT_S at most."""
+    """Lets `most` requests in at one time; WAITING times as many may wait, for WAIT_S at most.
 
-    def __init__(self, most: int, wait_s: float = WAIT_S) -> None:
+    Whoever would wait longer, by the pace at which places get free, is refused at once: to wait and to be
+    refused then would cost the customer the time, and answer nobody more.
+    """
+
+    def __init__(
+        self, most: int, wait_s: float = WAIT_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._free = asyncio.Semaphore(most)
         self._most = most
         self._wait_s = wait_s
+        self._clock = clock
         self._waiting = 0
+        self._full_since = clock()
+        # Seconds between two places that get free while all are taken; 0 while it is not known.
+        self._pace = 0.0
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
@@ -59,10 +72,19 @@ class Gate:
         try:
             yield
         finally:
-            self._free.release()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._free.locked():
+            now = self._clock()
+            gap = now - self._full_since
+            self._pace = self._pace + _NEWEST * (gap - self._pace) if self._pace else gap
+            self._full_since = now
+        self._free.release()
 
     async def _enter(self) -> None:
-        if self._free.locked() and self._waiting >= WAITING * self._most:
+        full = self._free.locked()
+        if full and not self._hopeful():
             raise self._busy()
         self._waiting += 1
         try:
@@ -72,6 +94,12 @@ class Gate:
             raise self._busy() from None
         finally:
             self._waiting -= 1
+        if self._free.locked() and not full:  # this took the last place
+            self._full_since = self._clock()
+
+    def _hopeful(self) -> bool:
+        """Whether one more would get a place in time."""
+        return self._waiting < WAITING * self._most and self._pace * (self._waiting + 1) <= self._wait_s
 
     def _busy(self) -> TooBusy:
         return TooBusy(

@@ -4,8 +4,9 @@
     python tests/stub_engine.py --port 8000
 
 The engine's contract suite runs against it and against vLLM, so it cannot drift. Beside the API it
-has `POST /stub/faults {model, kind, times}` and `GET /stub/stats`. Kinds: error, hang, break_stream,
-slow, garbage (nonsense text), malformed (no JSON). `times` null is for ever, model "*" every model.
+has `POST /stub/faults {model, kind, times}` and `GET /stub/stats`. Kinds: error, hang, break_stream, stall
+(two tokens, then none), slow, garbage (nonsense text), malformed (no JSON). `times` null is for ever, model
+"*" every model.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class StubEngine:
     def __init__(self, port: int = 0) -> None:
         self.url = ""
         self.stats: Counter[str] = Counter()
+        self._places: asyncio.Semaphore | None = None
+        self._seconds = 0.0
         # Takes no adapter, as an engine does whose disk lacks them.
         self.refuse_adapters = False
         self._port = port
@@ -87,6 +90,10 @@ class StubEngine:
     def fault(self, model: str, kind: str, times: int | None = 1) -> None:
         """The next `times` answers of `model` go wrong."""
         self._faults[model] = (kind, times)
+
+    def limit(self, places: int, seconds: float) -> None:
+        """Computes so many answers at one time, each in so many seconds; the others wait."""
+        self._places, self._seconds = asyncio.Semaphore(places), seconds
 
     async def _set_fault(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -145,6 +152,9 @@ class StubEngine:
         fault = self._take_fault(name)
         self._running += 1
         try:
+            if self._places:
+                async with self._places:
+                    await asyncio.sleep(self._seconds)
             return await self._answer(request, body, model, fault)
         except (asyncio.CancelledError, ConnectionResetError):
             self.stats["cancelled"] += 1
@@ -208,6 +218,8 @@ async def _stream(request: web.Request, body: dict[str, Any], model: Model, faul
         if fault == "break_stream" and number == 2:
             assert request.transport is not None
             request.transport.abort()
+        if fault == "stall" and number == 2:
+            await asyncio.sleep(3600)
         await asyncio.sleep(_SLOW_S if fault == "slow" else 0)
         last = number == len(tokens) - 1
         await _send(response, body, [stub_chat.delta({"content": token}, reason if last else None)])
