@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -143,6 +144,7 @@ async def running(settings: Settings, parts: Cast) -> AsyncIterator[Circle]:
 def make_adapter(settings: Settings, stub: dict[str, object]) -> str:
     """Registers an adapter of stand-in weights that the stub engine answers for as `stub` says."""
     folder = settings.data / "made"
+    shutil.rmtree(folder, ignore_errors=True)
     (folder / "finetune").mkdir(parents=True)
     (folder / "order.json").write_text('{"rank": 16}')
     (folder / "rows.jsonl").write_text("")
