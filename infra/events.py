@@ -158,7 +158,7 @@ class Evaluated(Body):
 class DeploymentChanged(Body):
     """A decision about which adapter answers which share of conversations. The fold is in `deployment`."""
 
-    action: Literal["canary", "share", "promote", "roll_back", "reject", "base"]
+    action: Literal["canary", "share", "pause", "resume", "promote", "roll_back", "reject", "base"]
     adapter: str = ""
     share: float = Field(default=0.0, ge=0.0, le=1.0)
     actor: str

@@ -99,4 +99,4 @@ class Serving:
 
 def _facts(state: Deployment) -> tuple[object, ...]:
     """The state without its version, which every event raises."""
-    return state.stable, state.canary, state.share, state.denied
+    return state.stable, state.canary, state.share, state.paused, state.denied

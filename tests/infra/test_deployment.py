@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from infra.deployment import Deployment, apply, fold
 from infra.events import DeploymentChanged
 
 ADAPTERS = ["", "a", "b", "c"]
-ACTIONS = ["canary", "share", "promote", "roll_back", "reject", "base"]
+ACTIONS = ["canary", "share", "pause", "resume", "promote", "roll_back", "reject", "base"]
 changes = st.builds(
     DeploymentChanged,
     action=st.sampled_from(ACTIONS),
@@ -132,6 +134,31 @@ def test_there_is_one_canary_at_a_time() -> None:
 def test_a_late_verdict_on_another_canary_changes_nothing() -> None:
     state = fold([change("canary", "a", 0.5), change("roll_back", "b"), change("share", "b", 0.9)])
     assert (state.canary, state.share, state.denied) == ("a", 0.5, frozenset())
+
+
+def test_a_pause_holds_until_it_is_resumed_or_the_canary_ends() -> None:
+    paused = fold([change("canary", "a", 0.5), change("pause", "a")])
+    assert (paused.paused, paused.share) == (True, 0.5)
+    assert not apply(paused, change("resume")).paused
+    assert apply(paused, change("pause", "b")) == replace(paused, version=3)  # another one's pause
+    for end in ("promote", "roll_back", "base"):
+        assert not apply(paused, change(end, "a")).paused
+    assert not fold([change("pause"), change("canary", "a", 0.1)]).paused
+
+
+def test_what_was_denied_is_refused_under_another_name() -> None:
+    state = fold([change("canary", "ns-20260101-aaaaaaaaaaaa", 0.1), change("roll_back")])
+    again = "ns-20260102-aaaaaaaaaaaa"
+    assert (state.refused(again), state.stage(again)) == (True, "rejected")
+    assert fold([change("canary", again, 0.1), change("promote", again)], state).wanted == ()
+    assert not state.refused("ns-20260101-bbbbbbbbbbbb")
+
+
+def test_base_is_a_kill_switch() -> None:
+    """Whatever served is denied, so nothing brings it back by itself."""
+    state = fold([change("promote", "a"), change("canary", "b", 0.5), change("base")])
+    assert (state.wanted, state.denied) == ((), frozenset("ab"))
+    assert fold([change("canary", "b", 0.5), change("promote", "a")], state).wanted == ()
 
 
 def test_wanted_has_stable_first() -> None:
