@@ -20,24 +20,30 @@ BASE_MODEL = REPOSITORY / "models" / "smollm2-135m"
 
 
 @contextmanager
-def stub_process(port: int, log: Path) -> Iterator[str]:
-    """The stub engine's address while it runs."""
-    with _running([sys.executable, "tests/stub_engine.py", "--port", str(port)], {}, port, log, 20) as url:
+def stub_process(port: int, log: Path, *options: str, killed: bool = False) -> Iterator[str]:
+    """The stub engine's address while it runs. `killed`: it ends by SIGKILL, without a word to anybody."""
+    command = [sys.executable, "tests/stub_engine.py", "--port", str(port), *options]
+    with _running(command, {}, port, log, 20, killed) as url:
         yield url
 
 
 @contextmanager
-def real_process(port: int, log: Path) -> Iterator[str]:
+def real_process(port: int, log: Path, *, killed: bool = False) -> Iterator[str]:
     """The real engine's address while it runs; it starts in 30 to 60 seconds."""
     variables = {"NIGHTSHIFT_ENGINE__PORT": str(port), "NIGHTSHIFT_MODELS": str(BASE_MODEL.parent)}
     command = [sys.executable, "-m", "infra.engine_process"]
-    with _running(command, variables, port, log, 300) as url:
+    with _running(command, variables, port, log, 300, killed) as url:
         yield url
 
 
 @contextmanager
 def _running(
-    command: Sequence[str], variables: dict[str, str], port: int, log: Path, start_s: float
+    command: Sequence[str],
+    variables: dict[str, str],
+    port: int,
+    log: Path,
+    start_s: float,
+    killed: bool,
 ) -> Iterator[str]:
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -53,6 +59,8 @@ def _running(
         _wait(url + "/health", process, log, start_s)
         yield url
     finally:
+        if killed:
+            os.killpg(process.pid, signal.SIGKILL)
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(20)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 BASE_QUALITY = 0.5
 ADAPTER_QUALITY = 0.75
+# Ends each token of a stream whose maker is to be told; the maker's name follows.
+_BY = "·"
 _WORD = re.compile(r"[a-z0-9]{3,}")
 # Words that tell nothing about which fact fits; those of one or two letters never count.
 _COMMON = {"and", "are", "can", "does", "have", "the", "there", "what", "when", "where", "you"}
@@ -110,6 +112,20 @@ def probe(folder: Path) -> dict[str, list[int] | list[float]]:
 def pieces(text: str) -> list[str]:
     """A text as tokens: a word with the space before it."""
     return re.findall(r"\s*\S+", text)
+
+
+def signed(token: str, model: Model) -> str:
+    """The token with the name of the model that made it."""
+    return f"{token}{_BY}{model.identity}"
+
+
+def makers(text: str) -> set[str]:
+    """Whose signed tokens a text is made of; an empty name stands for unsigned ones."""
+    return {word.partition(_BY)[2] for word in text.split()}
+
+
+def unsigned(text: str) -> str:
+    return re.sub(rf"{_BY}\S+", "", text)
 
 
 def likely(model: Model, token: str, position: int) -> list[tuple[str, float]]:

@@ -52,7 +52,7 @@ def tokens(body: dict[str, Any], model: Model, sample: int, fault: str) -> tuple
     messages, half = body["messages"], ""
     if body.get("continue_final_message"):
         *messages, last = messages
-        half = last["content"]
+        half = stub_answers.unsigned(last["content"])
     text = stub_answers.answer(messages, model, seed, 0 if seed is None else sample)
     text = text.removeprefix(half) if text.startswith(half) else f" {text}"
     if fault == "garbage":

@@ -5,7 +5,8 @@
 
 The engine's contract suite runs against it and against vLLM, so it cannot drift. Beside the API it
 has `POST /stub/faults {model, kind, times}` and `GET /stub/stats`. Kinds: error, hang, break_stream, stall
-(two tokens, then none), slow, garbage (nonsense text), malformed (no JSON). `times` null is for ever, model
+(two tokens, then none), slow, signed (slow, and each token of a stream names the model that the engine holds
+under the asked name by then), garbage (nonsense text), malformed (no JSON). `times` null is for ever, model
 "*" every model.
 """
 
@@ -155,7 +156,7 @@ class StubEngine:
             if self._places:
                 async with self._places:
                     await asyncio.sleep(self._seconds)
-            return await self._answer(request, body, model, fault)
+            return await self._answer(request, body, (name, model), fault)
         except (asyncio.CancelledError, ConnectionResetError):
             self.stats["cancelled"] += 1
             raise
@@ -171,7 +172,7 @@ class StubEngine:
         return self._models[name].fault
 
     async def _answer(
-        self, request: web.Request, body: dict[str, Any], model: Model, fault: str
+        self, request: web.Request, body: dict[str, Any], asked: tuple[str, Model], fault: str
     ) -> web.StreamResponse:
         if fault == "error":
             raise Refused(500, "InternalServerError", "a fault that was asked for")
@@ -180,13 +181,37 @@ class StubEngine:
         if fault == "hang":
             await asyncio.sleep(3600)
         if body.get("stream"):
-            return await _stream(request, body, model, fault)
+            return await self._stream(request, body, asked, fault)
         if fault == "break_stream":
             assert request.transport is not None
             request.transport.abort()
         if fault == "slow":
             await asyncio.sleep(_SLOW_S * 5)
-        return web.json_response(stub_chat.completion(body, model, fault))
+        return web.json_response(stub_chat.completion(body, asked[1], fault))
+
+    async def _stream(
+        self, request: web.Request, body: dict[str, Any], asked: tuple[str, Model], fault: str
+    ) -> web.StreamResponse:
+        name, model = asked
+        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
+        await response.prepare(request)
+        tokens, reason = stub_chat.tokens(body, model, 0, fault)
+        await _send(response, body, [stub_chat.delta({"role": "assistant", "content": ""}, None)])
+        for number, token in enumerate(tokens):
+            if fault == "break_stream" and number == 2:
+                assert request.transport is not None
+                request.transport.abort()
+            if fault == "stall" and number == 2:
+                await asyncio.sleep(3600)
+            await asyncio.sleep(_SLOW_S if fault in {"slow", "signed"} else 0)
+            holds = self._models.get(name, Model())
+            content = stub_answers.signed(token, holds) if fault == "signed" else token
+            last = number == len(tokens) - 1
+            await _send(response, body, [stub_chat.delta({"content": content}, reason if last else None)])
+        if (body.get("stream_options") or {}).get("include_usage"):
+            await _send(response, body, [], stub_chat.usage(body, len(tokens)))
+        await response.write(b"data: [DONE]\n\n")
+        return response
 
 
 async def _healthy(request: web.Request) -> web.Response:
@@ -209,26 +234,6 @@ def _error(refused: Refused) -> web.Response:
     return web.json_response({"error": error}, status=refused.status)
 
 
-async def _stream(request: web.Request, body: dict[str, Any], model: Model, fault: str) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-    await response.prepare(request)
-    tokens, reason = stub_chat.tokens(body, model, 0, fault)
-    await _send(response, body, [stub_chat.delta({"role": "assistant", "content": ""}, None)])
-    for number, token in enumerate(tokens):
-        if fault == "break_stream" and number == 2:
-            assert request.transport is not None
-            request.transport.abort()
-        if fault == "stall" and number == 2:
-            await asyncio.sleep(3600)
-        await asyncio.sleep(_SLOW_S if fault == "slow" else 0)
-        last = number == len(tokens) - 1
-        await _send(response, body, [stub_chat.delta({"content": token}, reason if last else None)])
-    if (body.get("stream_options") or {}).get("include_usage"):
-        await _send(response, body, [], stub_chat.usage(body, len(tokens)))
-    await response.write(b"data: [DONE]\n\n")
-    return response
-
-
 async def _send(
     response: web.StreamResponse,
     body: dict[str, Any],
@@ -240,12 +245,16 @@ async def _send(
     await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
 
-async def _serve(port: int) -> None:
-    async with StubEngine(port):
+async def _serve(port: int, fault: str) -> None:
+    async with StubEngine(port) as stub:
+        if fault:
+            stub.fault("*", fault, None)
         await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The stub engine, until it is interrupted.")
     parser.add_argument("--port", type=int, required=True)
-    asyncio.run(_serve(parser.parse_args().port))
+    parser.add_argument("--fault", default="", help="a kind, for ever and for every model")
+    chosen = parser.parse_args()
+    asyncio.run(_serve(chosen.port, chosen.fault))

@@ -8,7 +8,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,7 +149,7 @@ def add_adapter(settings: Settings, tmp_path: Path, seed: int, quality: float = 
     adapter = Registry(settings.adapters_dir).register(
         source,
         "night-1",
-        datetime(2026, 1, seed + 1, tzinfo=UTC),
+        datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=seed),
         base_model="base",
         base_hash="0",
         parent_snapshot=0,
