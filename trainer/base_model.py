@@ -8,7 +8,6 @@ answers with; and that distilled to static vectors for the agent's retrieval. Wh
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import shutil
 import subprocess
@@ -48,12 +47,6 @@ def assemble(settings: Settings) -> None:
                 continue
             logger.info("assembling %s (about half a minute)", folder)
             _whole(folder, make, Path(scratch))
-
-
-def hash_of(model: Path) -> str:
-    """SHA-256 of a model's weights, for manifests."""
-    with (model / "model.safetensors").open("rb") as weights:
-        return hashlib.file_digest(weights, "sha256").hexdigest()
 
 
 def _whole(folder: Path, make: Callable[[Path, Path], None], scratch: Path) -> None:

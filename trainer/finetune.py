@@ -23,8 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, s
 from infra.events import Message
 from infra.probe import QUESTIONS, TOKENS, Probe, apart
 from infra.processor import computes_bfloat16, features
-from trainer.base_model import hash_of
 from trainer.order import Order, Trained
+from trainer.weights import hash_of
 
 logger = logging.getLogger(__name__)
 

@@ -39,6 +39,7 @@ from trainer.reward.model import RewardModel
 from trainer.stages import Stages
 from trainer.suite import SuiteCase, read_suites
 from trainer.summary import Summary, completion_events, deployment_event, evaluation_events
+from trainer.trial import first_step
 from trainer.variants import SERVED
 from trainer.work import Work
 
@@ -73,8 +74,6 @@ async def run(work: Work, stages: Stages) -> NightResult:
     check_split(chosen.known, frozenset(work.settings.trainer.held_out), _judged(work))
     rehearsed = summary.note(
         await stages.once("rehearse", Rehearsed, partial(_rehearse, work, stages, chosen))
-        if work.settings.trainer.rehearsal
-        else Rehearsed()
     )
     registered = summary.note(
         await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated, rehearsed))
@@ -182,6 +181,8 @@ async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scor
 async def _rehearse(work: Work, stages: Stages, chosen: Chosen) -> Rehearsed:
     """The serving model's own right answers to what no shop answers, what does harm, what gives orders."""
     settings = work.settings.trainer
+    if not settings.rehearsal:
+        return Rehearsed()
     collections = sorted({query.collection for query in chosen.known})
     cases = rehearsal.cases(collections, settings.rehearsal)
     asked = rehearsal.queries(cases, await evaluate.prompts(cases, work.agent, settings.concurrency))
@@ -268,7 +269,8 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation, 
 
 async def _deploy(work: Work, stages: Stages, registered: Registered, gated: Gated) -> Deployed:
     """The canary begins, or a candidate that failed is refused for ever."""
-    change = deployment_event(stages.night, registered.adapter, gated, work.settings.canary.share)
+    share, why = first_step(work.settings.canary, work.per_hour())
+    change = deployment_event(stages.night, registered.adapter, gated, share, why)
     if change is None:
         return Deployed(action="none")
     stages.tell("deployment", [change])

@@ -17,8 +17,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from infra.errors import NightError
 from infra.sections import ClassifierSettings
-from trainer.base_model import hash_of
 from trainer.reward.model import Case, Reward
+from trainer.weights import hash_of
 
 # Cases in one pass: what a small GPU holds of a large model's activations.
 _BATCH = 16
