@@ -123,13 +123,23 @@ class ProbeServer:
     """Serves the probes from a thread, for rooms without an app of their own.
 
     `ready` runs in that thread's event loop, so it must be safe to call beside the room's own work.
-    Port 0 takes any free port. A context manager: started on entry, stopped on exit.
+    Port 0 takes any free port. `more` are the room's own routes. A context manager: started on entry,
+    stopped on exit.
     """
 
-    def __init__(self, host: str, port: int, ready: Ready, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        ready: Ready,
+        registry: CollectorRegistry | None = None,
+        more: APIRouter | None = None,
+    ) -> None:
         self._address = (host, port)
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         app.include_router(probes(ready, registry))
+        if more:
+            app.include_router(more)
         config = uvicorn.Config(
             app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1
         )

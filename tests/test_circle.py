@@ -48,7 +48,7 @@ def settings_for(settings: Settings, stub: StubEngine) -> Settings:
                 seed=3,
                 rehearsal=2,
             ),
-            "canary": CanarySettings(share=0.5, min_outcomes=30, max_outcomes=400),
+            "canary": CanarySettings(steps=(0.5, 1.0), step_s=0.0, min_outcomes=30, max_outcomes=400),
         }
     )
 

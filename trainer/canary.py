@@ -1,137 +1,98 @@
-"""The canary's verdict: from recorded outcomes of both arms, at every look, to promote, roll back or hold.
+"""The canary's verdict: from recorded outcomes of both arms, at every look, to go on, promote, roll back or
+hold.
 
-Pure. Both arms are judged over the same time; always-valid intervals make looking every second safe.
-An answer is good when the reward says so strictly: a canary must answer, not merely not crash.
+Pure. Both arms are judged over the same time; always-valid tests make looking every second safe. An answer is
+good when the reward says so strictly: a canary must answer, not merely not crash.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
-from infra.events import Arm
+import numpy as np
+
 from infra.sections import CanarySettings
-from trainer.sequential import Interval, Rate, difference
+from trainer.burst import burst
+from trainer.canary_metrics import Answers, Metric, Outcome, measured
+from trainer.trial import Trial, next_step
 
 
 class Judgement(StrEnum):
     PROMOTE = "promote"
+    STEP = "step"
     ROLL_BACK = "roll back"
     HOLD = "hold"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """One recorded answer. `failed`: the arm's adapter gave no answer, even where stable stepped in."""
-
-    arm: Arm
-    good: bool
-    failed: bool
-    rating: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """A rate on both arms, and the always-valid interval of canary minus stable.
-
-    `verdict` is pass, fail or hold.
-    """
-
-    name: str
-    stable: Rate
-    canary: Rate
-    interval: Interval
-    margin: float
-    verdict: str
-
-    def evidence(self) -> dict[str, Any]:
-        """The numbers, for the deployment event."""
-        return {
-            "name": self.name,
-            "stable": self.stable.value if self.stable.n else None,
-            "canary": self.canary.value if self.canary.n else None,
-            "n_stable": self.stable.n,
-            "n_canary": self.canary.n,
-            "low": self.interval.low,
-            "high": self.interval.high,
-            "margin": self.margin,
-            "verdict": self.verdict,
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
-    """What to do, why in a sentence, and the metrics behind it."""
+    """What to do, why in a sentence, the metrics behind it, and the share to go on to where it says step."""
 
     judgement: Judgement
     reason: str
     metrics: tuple[Metric, ...]
+    share: float = 0.0
 
 
-# The burst guard: this many failures among the canary's last BURST_OF answers end it at once. At a
-# failure rate of 0.5%, the usual noise, that happens in one of ten thousand canaries.
-BURST = 4
-BURST_OF = 20
-
-
-def judge(outcomes: Sequence[Outcome], settings: CanarySettings) -> Verdict:
+def judge(outcomes: Sequence[Outcome], trial: Trial, settings: CanarySettings, now: datetime) -> Verdict:
     """The verdict on a canary from all outcomes since it began, in the order of their time.
 
-    Three metrics share the error budget `alpha`: the good rate (pass: not worse by the margin), failures
-    and thumbs down (fail: proven worse). Missing outcomes never promote.
+    Any metric that is proven worse rolls it back. The good rate promotes it, on the last step before 1, once
+    it is proven not to be worse by the margin; missing outcomes never do. On the way it takes a step when it
+    has been on one for long enough and does not look worse. What cannot be decided is rolled back in the end.
     """
-    share = settings.alpha / 3
-    metrics = (
-        _good_rate(outcomes, share, settings.margin),
-        _harm("failures", _rates(outcomes, lambda o: True, lambda o: o.failed), share),
-        _harm(
-            "thumbs down", _rates(outcomes, lambda o: bool(o.rating), lambda o: (o.rating or 0) < 0), share
-        ),
-    )
-    if _burst(outcomes):
-        return Verdict(Judgement.ROLL_BACK, f"{BURST} of the last {BURST_OF} canary answers failed.", metrics)
-    failed = [metric for metric in metrics if metric.verdict == "fail"]
-    if failed:
-        return Verdict(Judgement.ROLL_BACK, _sentence(failed[0]), metrics)
+    answers = Answers(outcomes)
+    shares = [period.share for period in trial.periods]
+    metrics = measured(answers, shares, not trial.now.stable, settings)
+    if told := _burst(answers):
+        return Verdict(Judgement.ROLL_BACK, told, metrics)
+    if failed := [metric for metric in metrics if metric.verdict == "fail"]:
+        return Verdict(Judgement.ROLL_BACK, failed[0].sentence, metrics)
     good = metrics[0]
-    enough = min(good.stable.n, good.canary.n) >= settings.min_outcomes
-    if good.verdict == "pass" and enough:
-        return Verdict(Judgement.PROMOTE, _sentence(good), metrics)
-    if good.canary.n >= settings.max_outcomes:
-        return Verdict(Judgement.ROLL_BACK, f"Undecided after {good.canary.n} canary answers.", metrics)
-    return Verdict(Judgement.HOLD, "Not enough outcomes to decide.", metrics)
+    awaited = _awaited(answers, trial, settings, now, metrics)
+    share = next_step(trial.now.share, settings.steps)
+    if not awaited and share < 1.0:
+        return Verdict(Judgement.STEP, f"No harm at {trial.now.share:.0%}. {good.sentence}", metrics, share)
+    if not awaited and good.verdict == "pass":
+        return Verdict(Judgement.PROMOTE, good.sentence, metrics)
+    if not trial.paused_by and (ended := _ended(good, trial, settings, now)):
+        return Verdict(Judgement.ROLL_BACK, f"{ended} {good.sentence}", metrics)
+    return Verdict(Judgement.HOLD, awaited or "Not enough outcomes to decide.", metrics)
 
 
-def _rates(
-    outcomes: Sequence[Outcome], counts: Callable[[Outcome], bool], success: Callable[[Outcome], bool]
-) -> tuple[Rate, Rate]:
-    stable = [success(o) for o in outcomes if o.arm is Arm.STABLE and counts(o)]
-    canary = [success(o) for o in outcomes if o.arm is Arm.CANARY and counts(o)]
-    return Rate(sum(stable), len(stable)), Rate(sum(canary), len(canary))
+def _awaited(
+    answers: Answers, trial: Trial, settings: CanarySettings, now: datetime, metrics: Sequence[Metric]
+) -> str:
+    """What the present step still waits for, in a sentence; empty when it may end."""
+    good, here = metrics[0], int(np.sum(answers.canary & (answers.period == len(trial.periods) - 1)))
+    missing = [metric.name for metric in metrics if metric.measure.required and not metric.measured]
+    seconds = (now - trial.now.began).total_seconds()
+    if min(good.n_stable, good.n_canary) < settings.min_outcomes or here < settings.min_outcomes:
+        return (
+            f"Not enough outcomes: {here} of the canary at {trial.now.share:.0%}, {good.n_stable} of stable; "
+            f"{settings.min_outcomes} are needed of each."
+        )
+    if seconds < settings.step_s:
+        return f"{seconds:.0f} of {settings.step_s:.0f} s at {trial.now.share:.0%}."
+    if missing:
+        return f"Nothing is recorded of {', '.join(missing)}."
+    if good.interval.estimate < -settings.margin:
+        return f"It looks worse, which is not proven. {good.sentence}"
+    return ""
 
 
-def _good_rate(outcomes: Sequence[Outcome], alpha: float, margin: float) -> Metric:
-    stable, canary = _rates(outcomes, lambda o: True, lambda o: o.good and not o.failed)
-    interval = difference(stable, canary, alpha)
-    verdict = "fail" if interval.high < 0.0 else "pass" if interval.low > -margin else "hold"
-    return Metric("good answers", stable, canary, interval, margin, verdict)
+def _ended(good: Metric, trial: Trial, settings: CanarySettings, now: datetime) -> str:
+    """Why an undecided trial is over; empty while it is not."""
+    if good.n_canary >= settings.max_outcomes:
+        return f"Undecided after {good.n_canary} canary answers."
+    hours = (now - trial.began).total_seconds() / 3600.0
+    return f"Undecided after {hours:.0f} h." if hours >= settings.max_h else ""
 
 
-def _harm(name: str, rates: tuple[Rate, Rate], alpha: float) -> Metric:
-    """A rate that must not rise: fails when a rise is proven, and never promotes by itself."""
-    interval = difference(*rates, alpha)
-    return Metric(name, *rates, interval, 0.0, "fail" if interval.low > 0.0 else "hold")
-
-
-def _burst(outcomes: Sequence[Outcome]) -> bool:
-    recent = [o.failed for o in outcomes if o.arm is Arm.CANARY][-BURST_OF:]
-    return sum(recent) >= BURST
-
-
-def _sentence(metric: Metric) -> str:
-    return (
-        f"{metric.name.capitalize()}: canary {metric.canary.value:.0%} of {metric.canary.n}, "
-        f"stable {metric.stable.value:.0%} of {metric.stable.n}."
-    )
+def _burst(answers: Answers) -> str:
+    failed = answers.of("failed") > 0.0
+    before = np.cumsum(~answers.canary)[answers.canary]
+    return burst(failed[answers.canary].tolist(), failed[~answers.canary].tolist(), before.tolist())

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from fastapi import APIRouter
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from infra.errors import LakeError, NightshiftError
@@ -75,7 +76,7 @@ class Service:
                 self._guarded(name, job), "interval", seconds=seconds, coalesce=True, misfire_grace_time=None
             )
         trainer = self._settings.trainer
-        with ProbeServer(trainer.host, trainer.port, self._ready, self._registry):
+        with ProbeServer(trainer.host, trainer.port, self._ready, self._registry, self._routes()):
             scheduler.start()
             try:
                 stop.wait()
@@ -114,6 +115,16 @@ class Service:
         verdict = self._watch.look()
         if verdict:
             self._looks.labels(str(verdict.judgement)).inc()
+
+    def _routes(self) -> APIRouter:
+        """`/canary`: the last look at the canary, for the dashboard; an empty object without one."""
+        routes = APIRouter()
+
+        @routes.get("/canary")
+        async def canary() -> dict[str, Any]:
+            return self._watch.told
+
+        return routes
 
     def _since(self) -> datetime:
         """Nights before the first start of this trainer are not missed ones."""

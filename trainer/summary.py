@@ -83,8 +83,13 @@ def evaluation_events(
             )
 
 
-def deployment_event(night: str, adapter: str, gated: Gated, share: float) -> DeploymentChanged | None:
-    """Canary for a candidate that passed, reject for one that failed, nothing where data was lacking."""
+def deployment_event(
+    night: str, adapter: str, gated: Gated, share: float, why: str
+) -> DeploymentChanged | None:
+    """Canary for a candidate that passed, reject for one that failed, nothing where data was lacking.
+
+    `why` tells of the share, empty where there is nothing to tell.
+    """
     if gated.verdict is Verdict.NOT_ENOUGH_DATA:
         return None
     passed = gated.verdict is Verdict.PASS
@@ -93,7 +98,7 @@ def deployment_event(night: str, adapter: str, gated: Gated, share: float) -> De
         adapter=adapter,
         share=share if passed else 0.0,
         actor=f"night {night}",
-        reason="All gates passed." if passed else gated.reason,
+        reason=f"All gates passed. {why}".strip() if passed else gated.reason,
         evidence={"gates": [gate.model_dump(mode="json") for gate in gated.gates]},
     )
 

@@ -103,6 +103,15 @@ class Work:
             remembered=tuple(known),
         )
 
+    def per_hour(self) -> float:
+        """Answers an hour of the last day, or since the first where that is less long ago; 0 without any."""
+        now = datetime.now(UTC)
+        with Lake.open(self.settings) as lake:
+            first = lake.query("answers")[0]["first_at"]
+            answers = lake.query("answers_since", since=now - timedelta(days=1))[0]["answers"]
+        hours = min((now - first) / timedelta(hours=1), 24.0) if first else 24.0
+        return float(answers / max(hours, 1.0))
+
     def deployment(self) -> Deployment:
         """Which adapters serve now."""
         return deployment_now(self._log)

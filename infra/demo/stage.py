@@ -56,8 +56,10 @@ def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes, rewa
         f"held_out = {json.dumps(held_out)}",
         "",
         "[canary]",
-        "share = 0.5",
+        "steps = [0.5, 1.0]",
+        "step_s = 0",
         "max_outcomes = 400",
+        "promotions_a_day = 100  # a demo's days take minutes",
     ]
     file.write_text("\n".join(lines) + "\n")
     return file

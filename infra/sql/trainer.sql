@@ -76,7 +76,8 @@ GROUP BY response_id
 ORDER BY response_id;
 
 -- name: outcomes
--- Every interaction while $canary ran, both arms, since $since, with its latest thumb (1, -1 or null).
+-- Every interaction while $canary ran, both arms, since $since, with its latest thumb (1, -1 or null) and what the
+-- customer's next words in the conversation told of it.
 WITH trial AS (
     SELECT response_id, conversation_id, "at", event_id, arm, adapter, fallback_from, query, facts, answer, status,
         completion_tokens, first_token_s, latency_s
@@ -89,9 +90,21 @@ ratings AS (
     WHERE response_id IN (SELECT response_id FROM trial)
         AND (rating <> 0 OR (comment = '' AND correction = ''))
     GROUP BY response_id
+),
+turns AS (
+    SELECT response_id, lag(response_id) OVER (PARTITION BY conversation_id ORDER BY "at", event_id) AS before
+    FROM trial
+),
+signs AS (
+    SELECT before AS response_id, bool_or(kind = 'asks_for_person') AS asked_for_person,
+        bool_or(kind IN ('repeated', 'rephrased', 'corrects')) AS asked_again
+    FROM signals JOIN turns USING (response_id)
+    WHERE signals."at" >= $since AND before IS NOT NULL
+    GROUP BY before
 )
-SELECT trial.* EXCLUDE (event_id), ratings.rating
-FROM trial LEFT JOIN ratings USING (response_id)
+SELECT trial.* EXCLUDE (event_id), ratings.rating, coalesce(signs.asked_again, false) AS asked_again,
+    coalesce(signs.asked_for_person, false) AS asked_for_person
+FROM trial LEFT JOIN ratings USING (response_id) LEFT JOIN signs USING (response_id)
 ORDER BY trial."at", trial.event_id;
 
 -- name: judged_answers

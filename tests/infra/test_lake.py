@@ -175,6 +175,21 @@ def test_the_latest_thumb_counts_and_comments_leave_it(lake: Lake) -> None:
     assert (turn["rating"], turn["comment"]) == (-1, "too long")
 
 
+def test_the_next_words_of_a_conversation_tell_of_the_answer_before_them(lake: Lake) -> None:
+    """Conversations c0 (r0 to r2) and c1 (r3 to r5); what is said first in one tells of nothing."""
+    lake.append({"interactions": [interaction(n, canary="ns-1") for n in range(6)]}, {})
+    said = [("r0", "asks_for_person"), ("r1", "thanks"), ("r2", "rephrased"), ("r2", "corrects")]
+    said += [("r5", "asks_for_person")]
+    signs = [
+        {"event_id": f"{number}", "at": NOON + timedelta(seconds=9), "response_id": response, "kind": kind}
+        for number, (response, kind) in enumerate(said)
+    ]
+    lake.append({"signals": signs}, {})
+    rows = lake.query("outcomes", canary="ns-1", since=NOON)
+    assert [row["response_id"] for row in rows if row["asked_again"]] == ["r1"]
+    assert [row["response_id"] for row in rows if row["asked_for_person"]] == ["r4"]
+
+
 def test_a_night_reads_answered_queries_with_facts_of_its_window(lake: Lake) -> None:
     facts = '[{"text": "Yes."}]'
     rows = [interaction(number, facts=facts) for number in (0, 1, 3, 9)]
