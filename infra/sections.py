@@ -274,7 +274,7 @@ class CanarySettings(Section):
     reward_margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05  # of the mean reward, 0 to 1
     # Times to the first token and in all, as a part of stable's; 1.5 against the base model, as at the gates.
     latency_margin: Annotated[float, Field(ge=0.0)] = 0.25
-    length_margin: Annotated[float, Field(ge=0.0)] = 0.25  # words, as a part of stable's
+    length_margin: Annotated[float, Field(ge=0.0)] = 0.2  # words, as a part of stable's
     refusals_margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.03  # answers that refuse or send elsewhere
     handovers_margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.02  # customers who then want a person
     unhappy_margin: Annotated[float, Field(ge=0.0, le=1.0)] = 0.05  # or ask again; thumbs down among thumbs

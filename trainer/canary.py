@@ -79,9 +79,8 @@ def _awaited(
         return f"{seconds:.0f} of {settings.step_s:.0f} s at {trial.now.share:.0%}."
     if missing:
         return f"Nothing is recorded of {', '.join(missing)}."
-    if good.interval.estimate < -settings.margin:
-        return f"It looks worse, which is not proven. {good.sentence}"
-    return ""
+    worse = next((metric for metric in metrics if metric.looks_worse), None)
+    return f"It looks worse, which is not proven. {worse.sentence}" if worse else ""
 
 
 def _ended(good: Metric, trial: Trial, settings: CanarySettings, now: datetime) -> str:

@@ -76,13 +76,22 @@ class Measure:
     unit: str = ""
     required: bool = True
     of_engine: bool = False  # an adapter costs the engine more than none does
+    strict: bool = False  # proven worse at all is too much; `margin` is how much worse it may look
 
 
 # What decides has half of the budget; failures, which a burst guard watches too, a tenth; all others the
 # rest.
 MEASURES = (
-    Measure("good answers", "rate", lambda a: a.of("good") * (1.0 - a.of("failed")), lambda _: 0.0, 0.5, -1),
-    Measure("failures", "rate", lambda a: a.of("failed"), lambda _: 0.0, 0.1),
+    Measure(
+        "good answers",
+        "rate",
+        lambda a: a.of("good") * (1.0 - a.of("failed")),
+        lambda s: s.margin,
+        weight=0.5,
+        harm=-1,
+        strict=True,
+    ),
+    Measure("failures", "rate", lambda a: a.of("failed"), lambda s: s.margin, weight=0.1, strict=True),
     Measure("reward", "amount", lambda a: a.own("reward"), lambda s: s.reward_margin, harm=-1),
     Measure(
         "thumbs down",
@@ -149,6 +158,11 @@ class Metric:
         return self.n_stable > 0 and self.n_canary > 0
 
     @property
+    def looks_worse(self) -> bool:
+        """Whether it seems to be worse by more than its margin, proven or not."""
+        return self.measure.harm * (self.interval.estimate - self.margin) > 0.0
+
+    @property
     def sentence(self) -> str:
         return (
             f"{self.name.capitalize()}: canary {self._said(self.canary)} of {self.n_canary}, "
@@ -211,16 +225,14 @@ def _metric(
     found = seen(measure, measure.of(answers), answers, shares)
     alpha = settings.alpha * measure.weight
     margin = allowed(measure, settings, against_base)
-    # The good rate fails when it is lower at all, and passes when it is not lower by its margin.
-    lost = settings.margin if measure.name == "good answers" else margin
-    scaled, scaled_lost = (math.log1p(m) if measure.kind == "ratio" else m for m in (margin, lost))
+    scaled = math.log1p(margin) if measure.kind == "ratio" else margin
     n_stable, n_canary = int(found.stable_n.sum()), int(found.canary_n.sum())
-    harm = float(found.above(scaled)) if n_stable and n_canary else -math.inf
+    harm = float(found.above(0.0 if measure.strict else scaled)) if n_stable and n_canary else -math.inf
     needed = 1.0 / alpha
     verdict: Literal["pass", "fail", "hold"] = "hold"
     if harm >= math.log(needed):
         verdict = "fail"
-    elif n_stable and n_canary and float(found.below(scaled_lost)) >= math.log(needed):
+    elif n_stable and n_canary and float(found.below(scaled)) >= math.log(needed):
         verdict = "pass"
     return Metric(
         measure,
@@ -229,7 +241,7 @@ def _metric(
         n_stable,
         n_canary,
         _turned(measure, interval(found, alpha, 1.0 if measure.kind == "rate" else 3.0)),
-        measure.harm * lost,
+        measure.harm * margin,
         math.exp(min(harm, 700.0)),
         needed,
         verdict,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,17 +40,28 @@ def test_a_stable_adapter_that_is_not_loaded_is_left_out() -> None:
     assert choose("c", Deployment(stable="old"), NONE, NONE).adapters == ("",)
 
 
-def test_a_share_gets_its_part_of_conversations() -> None:
-    total = 20_000
-    for share in (0.01, 0.1, 0.5, 0.9):
-        hits = sum(fraction(f"conversation-{i}", "new") < share for i in range(total))
-        spread = 4 * math.sqrt(total * share * (1 - share))
-        assert abs(hits - total * share) < spread
+def test_a_share_gets_its_part_of_a_million_conversations_to_a_tenth_of_a_point(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    drawn = np.array([fraction(f"conversation-{i}", "new") for i in range(1_000_000)])
+    off = {share: abs(float((drawn < share).mean()) - share) for share in (0.01, 0.05, 0.25, 0.5, 0.9)}
+    with capsys.disabled():
+        print(f"\nof a million conversations, off by at most {100 * max(off.values()):.3f} points: {off}")
+    assert max(off.values()) < 0.001
+    again = np.array([fraction(f"conversation-{i}", "new") for i in range(0, 1_000_000, 50)])
+    assert (again == drawn[::50]).all()
 
 
-def test_two_canaries_draw_independently() -> None:
-    both = sum(fraction(f"c{i}", "a") < 0.5 and fraction(f"c{i}", "b") < 0.5 for i in range(4000))
-    assert 880 < both < 1120
+def test_two_canaries_draw_independently(capsys: pytest.CaptureFixture[str]) -> None:
+    """Pearson's chi-square over a table of five by five steps; 39.3 is exceeded once in a thousand."""
+    conversations, edges = [f"c{i}" for i in range(100_000)], (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
+    drawn = [[fraction(one, canary) for one in conversations] for canary in ("ns-a", "ns-b")]
+    table, _, _ = np.histogram2d(drawn[0], drawn[1], bins=[edges, edges])
+    expected = table.sum(1, keepdims=True) * table.sum(0) / len(conversations)
+    chi_square = float(((table - expected) ** 2 / expected).sum())
+    with capsys.disabled():
+        print(f"\ntwo canaries: chi-square {chi_square:.1f} with 16 degrees of freedom")
+    assert chi_square < 39.3
 
 
 @given(st.text(), st.floats(0, 1), st.floats(0, 1))
