@@ -1,36 +1,22 @@
-"""`adapters list|show|promote|rollback`: the registry, and an operator's decisions about who is served.
-
-A decision is one event on the deployments topic: the order to the agents and the audit entry at once.
-"""
+"""`adapters list|show|promote|rollback`: the registry, and an operator's decisions about who is served."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import time
-from collections.abc import Callable
-from concurrent.futures import TimeoutError as AppendTimeout
 from contextlib import closing
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from infra.cli import decide
 from infra.cli.context import Json, config_of, pairs, say, table
+from infra.cli.decide import BY_HAND, Reason
 from infra.deployment import Deployment
-from infra.errors import AdapterError, EventLogError
+from infra.errors import AdapterError
 from infra.eventlog import open_log
-from infra.eventlog.base import EventLog
-from infra.events import DeploymentChanged, Event
-from infra.follow import Deployments, deployment_now
+from infra.follow import deployment_now
 from infra.registry import Registry
-from infra.settings import Settings
 
-# A healthy log makes an event durable in milliseconds, and shows it to readers as fast.
-_PATIENCE_S = 10.0
-
-Action = Literal["promote", "roll_back"]
 Name = Annotated[str, typer.Argument(help="The adapter's name, as `adapters list` shows it.")]
-Reason = Annotated[str, typer.Option(help="Why, for those who read the history.")]
 
 
 def build() -> typer.Typer:
@@ -71,29 +57,16 @@ def show(context: typer.Context, name: Name, json: Json = False) -> None:
     say(value, pairs(value), json=json)
 
 
-def promote(
-    context: typer.Context, name: Name, reason: Reason = "by hand on the command line", json: Json = False
-) -> None:
+def promote(context: typer.Context, name: Name, reason: Reason = BY_HAND, json: Json = False) -> None:
     """Let an adapter answer all customers from now on."""
-    settings = config_of(context).settings()
-
-    def check(state: Deployment) -> str:
-        stage = state.stage(name)
-        if stage in ("stable", "rejected"):
-            raise AdapterError(
-                f"The adapter {name!r} is {stage}: it cannot be promoted; see `adapters list`."
-            )
-        Registry(settings.adapters_dir).verify(name)
-        return name
-
-    state = _decide(settings, "promote", check, reason, lambda state: state.stable == name)
-    say(_told(state), f"{name} answers all customers now.", json=json)
+    state = decide.promote(config_of(context).settings(), name, reason)
+    say(decide.told(state), f"{name} answers all customers now.", json=json)
 
 
 def rollback(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The adapter; default: the canary, or else stable.")] = "",
-    reason: Reason = "by hand on the command line",
+    reason: Reason = BY_HAND,
     json: Json = False,
 ) -> None:
     """Take back the canary, or else the stable adapter; it is never served again."""
@@ -109,50 +82,10 @@ def rollback(
             raise AdapterError(f"The adapter {taken!r} is {state.stage(taken)} and serves nobody.")
         return taken
 
-    config = config_of(context)
-    state = _decide(config.settings(), "roll_back", check, reason, lambda state: taken in state.denied)
-    say(_told(state), f"{taken} is taken back; {state.stable or 'the base model'} answers now.", json=json)
-
-
-def _decide(
-    settings: Settings,
-    action: Action,
-    check: Callable[[Deployment], str],
-    reason: str,
-    done: Callable[[Deployment], bool],
-) -> Deployment:
-    """Appends the decision once `check` has named the adapter, and waits until the fold shows it.
-
-    Raises:
-        EventLogError: the log did not take the event, or others' events undid it at once.
-    """
-    with closing(open_log(settings)) as log, closing(Deployments(log)) as tail:
-        adapter = check(tail.poll())
-        _append(log, DeploymentChanged(action=action, adapter=adapter, actor=_actor(), reason=reason))
-        deadline = time.monotonic() + _PATIENCE_S
-        while not done(tail.poll(0.2)):
-            if time.monotonic() > deadline:
-                raise EventLogError(
-                    f"{action} of {adapter} is on the log, but does not show after {_PATIENCE_S:g} s: "
-                    "somebody else decided at the same time; see `nightshift canary status`."
-                )
-        return tail.state
-
-
-def _append(log: EventLog, body: DeploymentChanged) -> None:
-    event = Event.of(body, "deployments")
-    try:
-        log.append(event.topic, event.key, event.encode()).result(_PATIENCE_S)
-    except AppendTimeout as err:
-        raise EventLogError(f"The event log did not take the decision within {_PATIENCE_S:g} s.") from err
-
-
-def _actor() -> str:
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):  # a container's user need not have a name
-        return f"cli:uid {os.getuid()}"
-
-
-def _told(state: Deployment) -> dict[str, object]:
-    return {"stable": state.stable, "canary": state.canary, "share": state.share, "version": state.version}
+    settings = config_of(context).settings()
+    state = decide.decide(settings, "roll_back", check, reason, lambda state: taken in state.denied)
+    say(
+        decide.told(state),
+        f"{taken} is taken back; {state.stable or 'the base model'} answers now.",
+        json=json,
+    )

@@ -1,16 +1,23 @@
-"""`canary status`: what is on trial, and what has been recorded of both arms. It gives no verdict."""
+"""`canary status|pause|resume|promote|rollback|base|drill`: what is on trial, and an operator's say in it.
+
+The status gives no verdict: that is the trainer's, and the dashboard shows it.
+"""
 
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Group, RenderableType
 
+from infra.cli import decide
 from infra.cli.context import Json, config_of, pairs, say, table
+from infra.cli.decide import BY_HAND, Reason
 from infra.cli.record import query
-from infra.errors import LakeError
+from infra.cli.rooms import run_module
+from infra.deployment import Deployment
+from infra.errors import AdapterError, LakeError
 from infra.eventlog import open_log
 from infra.follow import Change, Deployments
 from infra.settings import Settings
@@ -21,7 +28,8 @@ _COLUMNS = ("arm", "answers", "good", "errors", "fallbacks", "thumbs_up", "thumb
 def build() -> typer.Typer:
     app = typer.Typer(name="canary", help="The adapter on trial.", no_args_is_help=True)
     app.callback()(_noun)
-    app.command()(status)
+    for command in (status, pause, resume, promote, rollback, base, drill):
+        app.command()(command)
     return app
 
 
@@ -41,14 +49,16 @@ def status(context: typer.Context, json: Json = False) -> None:
         "stable": state.stable,
         "canary": state.canary,
         "share": state.share,
+        "paused": state.paused,
         "since": since,
         "last": _described(last),
         "outcomes": outcomes,
         "problem": problem,
     }
+    paused = ", paused" if state.paused else ""
     serving = {
         "stable": state.stable or "the base model",
-        "canary": f"{state.canary} with {state.share:.0%}" if state.canary else "none",
+        "canary": f"{state.canary} with {state.share:.0%}{paused}" if state.canary else "none",
         "since": since,
         "last decision": _described(last) or "none yet",
     }
@@ -56,6 +66,87 @@ def status(context: typer.Context, json: Json = False) -> None:
     if state.canary:
         parts.append(problem or table(_COLUMNS, ([row.get(name) for name in _COLUMNS] for row in outcomes)))
     say(value, Group(*parts), json=json)
+
+
+def pause(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
+    """Keep the canary's share as it is: no step and no promotion; what is proven worse still goes."""
+    state = _hold(context, "pause", reason)
+    say(decide.told(state), f"{state.canary} stays at {state.share:.0%} until it is resumed.", json=json)
+
+
+def resume(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
+    """Let a paused canary go on."""
+    state = _hold(context, "resume", reason)
+    say(decide.told(state), f"{state.canary} goes on from {state.share:.0%}.", json=json)
+
+
+def promote(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
+    """Let the canary answer all customers from now on, whatever its trial has shown."""
+    settings = config_of(context).settings()
+    with closing(open_log(settings)) as log, closing(Deployments(log)) as tail:
+        name = _canary(tail.poll())
+    state = decide.promote(settings, name, reason)
+    say(decide.told(state), f"{name} answers all customers now.", json=json)
+
+
+def rollback(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
+    """Take the canary back; its content is never served again."""
+    taken = ""
+
+    def check(state: Deployment) -> str:
+        nonlocal taken
+        taken = _canary(state)
+        return taken
+
+    settings = config_of(context).settings()
+    state = decide.decide(settings, "roll_back", check, reason, lambda state: taken in state.denied)
+    say(decide.told(state), f"{taken} is taken back; {state.stable or 'the base model'} answers.", json=json)
+
+
+def base(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
+    """The kill switch: only the base model answers, and the adapters that served never do again."""
+
+    def check(state: Deployment) -> str:
+        if not state.wanted:
+            raise AdapterError("Only the base model serves: there is no adapter to switch off.")
+        return ""
+
+    settings = config_of(context).settings()
+    state = decide.decide(settings, "base", check, reason, lambda state: not state.wanted)
+    say(decide.told(state), "Only the base model answers now.", json=json)
+
+
+def drill(
+    context: typer.Context,
+    only: Annotated[list[str] | None, typer.Option(help="One of the bad adapters; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Deals the businesses and the questions.")] = 1,
+    json: Json = False,
+) -> None:
+    """Put adapters known to be bad on canary, in a service of its own. Exits 3 when one was not caught."""
+    arguments = ["--seed", str(seed), *(["--json"] if json else [])]
+    arguments += [word for name in only or () for word in ("--only", name)]
+    config = config_of(context)
+    arguments += ["--config", str(config.file)] if config.file else []
+    raise typer.Exit(run_module(config, "infra.drill", *arguments))
+
+
+def _hold(context: typer.Context, action: Literal["pause", "resume"], reason: str) -> Deployment:
+    def check(state: Deployment) -> str:
+        name = _canary(state)
+        if state.paused == (action == "pause"):
+            raise AdapterError(
+                f"The canary {name!r} is {'paused already' if state.paused else 'not paused'}."
+            )
+        return name
+
+    settings = config_of(context).settings()
+    return decide.decide(settings, action, check, reason, lambda state: state.paused == (action == "pause"))
+
+
+def _canary(state: Deployment) -> str:
+    if not state.canary:
+        raise AdapterError("No adapter is on canary; see `nightshift canary status`.")
+    return state.canary
 
 
 def _outcomes(settings: Settings, canary: str) -> tuple[list[dict[str, Any]], str]:
