@@ -30,10 +30,11 @@ from infra.dashboard import (
 )
 from infra.dashboard.guard import Guard
 from infra.dashboard.record import Record
-from infra.dashboard.rooms import Rooms, probes
+from infra.dashboard.rooms import Rooms, last_look, probes
 from infra.dashboard.security import LoginToken, Signer, signing_key
 from infra.dashboard.serving import Serving
 from infra.dashboard.site import FOLDER, Site
+from infra.dashboard.verdict import Verdict
 from infra.errors import AdapterError, EventLogError, LakeError, NightshiftError, NotAllowed, NotFound
 from infra.eventlog.base import EventLog
 from infra.keys import KeyStore
@@ -69,6 +70,7 @@ def create_app(settings: Settings, log: EventLog, now: Callable[[], datetime] = 
         record=Record(settings),
         serving=Serving(log),
         rooms=Rooms(probes(settings)),
+        verdict=Verdict(last_look(settings)),
         registry=Registry(settings.adapters_dir),
         signer=Signer(signing_key(run / "dashboard_key")),
         now=now,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from infra.dashboard.live import with_rate
 from infra.dashboard.record import Row
 from infra.dashboard.serving import Change
 from infra.dashboard.site import Site, View
+from infra.deployment import Deployment
 from infra.errors import LakeError
 
 HISTORY = 100
@@ -33,23 +35,48 @@ def router(site: Site) -> APIRouter:
 
 
 def canary(site: Site) -> View:
-    """The trial that runs now, or the last one, with what was recorded on each arm since it began."""
+    """The trial that runs now, or the last one, with what was recorded on each arm since it began.
+
+    `told` is the trainer's last look at this canary: None where it cannot be reached, or has not looked yet.
+    Then `evidence` is of the last decision that had some.
+    """
     history = site.serving.history()
     state = history[-1].after if history else site.serving.now()
     started = next((c for c in reversed(history) if c.body.action == "canary" and c.applied), None)
     subject = state.canary or (started.body.adapter if started else "")
+    told = _told(site, state.canary)
     last = next((c for c in reversed(history) if c.body.evidence.get("metrics")), None)
+    evidence = {**manifests.evidence(told), "adapter": subject} if told else _evidence(last) if last else None
     return {
         "running": bool(state.canary),
         "adapter": subject,
         "share": state.share,
+        "paused": state.paused,
+        "steps": _steps(site.settings.canary.steps, state),
         "stable": state.stable,
         "since": started.at if started else None,
         "arms": _arms(site, subject),
-        "evidence": _evidence(last) if last else None,
+        "told": told,
+        "evidence": evidence,
         "thresholds": site.settings.canary.model_dump(),
         "history": [_line(change) for change in reversed(history[-HISTORY:])],
     }
+
+
+def _told(site: Site, adapter: str) -> dict[str, Any] | None:
+    told = site.verdict.now() if adapter else None
+    return told if told and told.get("canary") == adapter else None
+
+
+def _steps(steps: Sequence[float], state: Deployment) -> list[dict[str, Any]]:
+    """Each step's share and whether it is done, now or ahead; the last one is the promotion."""
+    if not state.canary:
+        return []
+    now = next((step for step in steps if step >= state.share), 1.0)
+    return [
+        {"share": step, "state": "now" if step == now else "done" if step < now else "ahead"}
+        for step in steps
+    ]
 
 
 def _arms(site: Site, subject: str) -> list[Row]:

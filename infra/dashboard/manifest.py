@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import log
 from typing import Any
 
 from infra.dashboard.wording import duration, percent, plural, points
@@ -75,11 +76,20 @@ def evidence(column: object) -> dict[str, Any]:
     metrics = content.get("metrics")
     rows = [_numbers(row) for row in metrics if isinstance(row, Mapping)] if isinstance(metrics, list) else []
     for row in rows:
-        row.update({key: _float(row.get(key)) for key in ("stable", "canary", "n_stable", "n_canary")})
+        numbers = ("stable", "canary", "n_stable", "n_canary", "harm", "needed")
+        row.update({key: _float(row.get(key)) for key in numbers})
+        row["proof"] = _proof(row["harm"], row["needed"])
         if row["estimate"] is None and row["stable"] is not None and row["canary"] is not None:
             row["estimate"] = row["canary"] - row["stable"]
     verdict = str(content.get("verdict", ""))
     return {"metrics": rows, "verdict": verdict, "looked_at": content.get("looked_at")}
+
+
+def _proof(harm: float | None, needed: float | None) -> float | None:
+    """How far evidence that multiplies is on its way, 0 to 1; None where there was none in old events."""
+    if harm is None or needed is None or needed <= 1.0:
+        return None
+    return min(1.0, log(harm) / log(needed)) if harm > 1.0 else 0.0
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,6 +44,11 @@ def probes(settings: Settings) -> dict[str, Probe]:
     }
 
 
+def last_look(settings: Settings) -> Probe:
+    """Where the trainer tells of its last look at the canary."""
+    return Probe(_reachable(settings.trainer.host), settings.trainer.port, "/canary")
+
+
 @dataclass(slots=True)
 class Rooms:
     """Asks all probes at once and remembers the answers for a second."""

@@ -19,6 +19,7 @@ from infra.dashboard.record import Record
 from infra.dashboard.rooms import Rooms
 from infra.dashboard.security import Session, Signer
 from infra.dashboard.serving import Serving
+from infra.dashboard.verdict import Verdict
 from infra.errors import NotAllowed
 from infra.registry import Registry
 from infra.settings import Settings
@@ -66,6 +67,7 @@ class Site:
     record: Record
     serving: Serving
     rooms: Rooms
+    verdict: Verdict
     registry: Registry
     signer: Signer
     now: Callable[[], datetime]
