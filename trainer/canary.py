@@ -60,7 +60,7 @@ def judge(outcomes: Sequence[Outcome], trial: Trial, settings: CanarySettings, n
         return Verdict(Judgement.PROMOTE, good.sentence, metrics)
     if not trial.paused_by and (ended := _ended(good, trial, settings, now)):
         return Verdict(Judgement.ROLL_BACK, f"{ended} {good.sentence}", metrics)
-    return Verdict(Judgement.HOLD, awaited or "Not enough outcomes to decide.", metrics)
+    return Verdict(Judgement.HOLD, awaited or f"Not decided yet. {good.sentence}", metrics)
 
 
 def _awaited(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from infra.events import Arm
 from infra.sections import CanarySettings
 from trainer.cost import LATENCY_MARGIN, UNFELT_S
-from trainer.sequential import Floats, Interval, Means, Rates, interval
+from trainer.sequential import Alike, Floats, Interval, Means, Rates, design_effect, interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Outcome:
     words: int | None = None
     first_token_s: float | None = None
     latency_s: float | None = None
+    conversation: str = ""  # empty: one of its own
 
 
 class Answers:
@@ -49,6 +50,9 @@ class Answers:
         self._outcomes = outcomes
         self.canary: NDArray[np.bool_] = np.array([one.arm is Arm.CANARY for one in outcomes], dtype=bool)
         self.period: NDArray[np.int64] = np.array([one.period for one in outcomes], dtype=np.int64)
+        known: dict[str, int] = {}
+        ids = [known.setdefault(one.conversation or f"\0{n}", len(known)) for n, one in enumerate(outcomes)]
+        self.conversation: NDArray[np.int64] = np.array(ids, dtype=np.int64)
 
     def of(self, name: str) -> Floats:
         return np.array([getattr(one, name) for one in self._outcomes], dtype=np.float64)
@@ -201,7 +205,7 @@ def measured(
 
 
 def seen(measure: Measure, values: Floats, answers: Answers, shares: Sequence[float]) -> Rates | Means:
-    """The sums of both arms in each period, harm turned upwards."""
+    """The sums of both arms in each period, harm turned upwards; of a ratio, `values` are logarithms."""
     share, counted = np.array(shares, dtype=np.float64), ~np.isnan(values)
     places = (answers.period + len(shares) * answers.canary)[counted]
 
@@ -214,7 +218,7 @@ def seen(measure: Measure, values: Floats, answers: Answers, shares: Sequence[fl
     if measure.kind == "rate":
         stable, canary = sums(kept if measure.harm > 0 else 1.0 - kept)
         return Rates(stable, stable_n, canary, canary_n, share)
-    kept = measure.harm * (np.log(kept) if measure.kind == "ratio" else kept)
+    kept = measure.harm * kept
     (stable, canary), (stable_squares, canary_squares) = sums(kept), sums(kept**2)
     return Means(stable_n, stable, stable_squares, canary_n, canary, canary_squares, share)
 
@@ -222,17 +226,20 @@ def seen(measure: Measure, values: Floats, answers: Answers, shares: Sequence[fl
 def _metric(
     measure: Measure, answers: Answers, shares: Sequence[float], against_base: bool, settings: CanarySettings
 ) -> Metric:
-    found = seen(measure, measure.of(answers), answers, shares)
+    values = measure.of(answers)
+    values = np.log(values) if measure.kind == "ratio" else values
+    found, counted = seen(measure, values, answers, shares), ~np.isnan(values)
+    evidence = Alike(found, design_effect(values[counted], answers.conversation[counted]))
     alpha = settings.alpha * measure.weight
     margin = allowed(measure, settings, against_base)
     scaled = math.log1p(margin) if measure.kind == "ratio" else margin
     n_stable, n_canary = int(found.stable_n.sum()), int(found.canary_n.sum())
-    harm = float(found.above(0.0 if measure.strict else scaled)) if n_stable and n_canary else -math.inf
+    harm = float(evidence.above(0.0 if measure.strict else scaled)) if n_stable and n_canary else -math.inf
     needed = 1.0 / alpha
     verdict: Literal["pass", "fail", "hold"] = "hold"
     if harm >= math.log(needed):
         verdict = "fail"
-    elif n_stable and n_canary and float(found.below(scaled)) >= math.log(needed):
+    elif n_stable and n_canary and float(evidence.below(scaled)) >= math.log(needed):
         verdict = "pass"
     return Metric(
         measure,
@@ -240,7 +247,7 @@ def _metric(
         _shown(measure, found.canary.sum(), n_canary),
         n_stable,
         n_canary,
-        _turned(measure, interval(found, alpha, 1.0 if measure.kind == "rate" else 3.0)),
+        _turned(measure, interval(evidence, alpha, 1.0 if measure.kind == "rate" else 3.0)),
         measure.harm * margin,
         math.exp(min(harm, 700.0)),
         needed,

@@ -158,6 +158,41 @@ class Means:
         return evidence
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Evidence from answers that are alike within their conversations, and so tell less than as many alone.
+
+    `effect` is how many of them tell as much as one alone would (`design_effect`), at least 1. A root of
+    evidence is weaker evidence, and as valid.
+    """
+
+    seen: Rates | Means
+    effect: float
+
+    @property
+    def estimate(self) -> Floats:
+        return self.seen.estimate
+
+    def above(self, margin: float) -> Floats:
+        return self.seen.above(margin) / self.effect
+
+    def below(self, margin: float) -> Floats:
+        return self.seen.below(margin) / self.effect
+
+
+def design_effect(values: Floats, groups: NDArray[np.int64]) -> float:
+    """How much larger the variance of a sum is than if values within a group were independent (Kish 1965).
+
+    1 where each has a group of its own. It does not look at arms.
+    """
+    if not values.size:
+        return 1.0
+    beyond = values - values.mean()
+    alone = float((beyond**2).sum())
+    together = float((np.bincount(groups, weights=beyond) ** 2).sum())
+    return max(1.0, together / alone) if alone > 0.0 else 1.0
+
+
 def interval(seen: Evidence, alpha: float, widest: float = 1.0) -> Interval:
     """Bounds that hold at every look together, each with error `alpha`: what the evidence does not exclude.
 

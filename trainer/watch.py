@@ -170,4 +170,5 @@ def _outcome(row: Mapping[str, Any], reward: Reward, trial: Trial) -> Outcome:
         words=length(row["answer"]) if whole else None,
         first_token_s=row["first_token_s"],
         latency_s=row["latency_s"] if whole else None,
+        conversation=row["conversation_id"],
     )

@@ -153,6 +153,15 @@ def test_an_undecided_canary_ends_in_a_roll_back() -> None:
     assert judged(stream(0.6, 0.6, 120, seed=2), settings, paused).judgement is Judgement.HOLD
 
 
+def test_what_is_said_again_in_one_conversation_is_no_more_evidence() -> None:
+    once = [replace(one, conversation=f"c{n}") for n, one in enumerate(stream(0.8, 0.62, 300, seed=1))]
+    thrice = [one for one in once for _ in range(3)]
+    alone = [replace(one, conversation="") for one in thrice]
+    harm = [judged(outcomes).metrics[0].harm for outcomes in (once, thrice, alone)]
+    assert harm[1] == pytest.approx(harm[2] ** (1 / 3))
+    assert harm[0] < harm[2] / 10
+
+
 def test_the_error_budget_is_spent_once() -> None:
     assert sum(measure.weight for measure in MEASURES) == pytest.approx(1.0)
 

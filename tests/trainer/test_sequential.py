@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trainer.sequential import Floats, Means, Rates, interval
+from trainer.sequential import Alike, Floats, Means, Rates, design_effect, interval
 
 ALPHA = 0.05
 
@@ -112,6 +112,38 @@ def test_a_larger_share_at_a_better_hour_is_no_difference() -> None:
     )
     assert float(seen.estimate) == pytest.approx(0.0)
     assert max(float(seen.above(0.0)), float(seen.below(0.0))) < 0.0
+
+
+def test_answers_that_are_alike_in_a_conversation_are_no_evidence_by_being_many(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """1,000 runs of 500 conversations of three answers, two of five settled by the conversation."""
+    rng = np.random.default_rng(7)
+    chance = rng.beta(0.8 * 1.5, 0.2 * 1.5, (1000, 500))[..., None]  # two answers of one correlate by 0.4
+    bad: Floats = (rng.random((1000, 500, 3)) > chance).astype(np.float64)
+    canary = np.repeat(drawn(rng, 0.5, 1000, 500)[..., None], 3, axis=-1)
+    groups = np.repeat(np.arange(500), 3)
+    effects = np.array([design_effect(one.ravel(), groups) for one in bad])
+    seen = looked_at(bad.reshape(1000, -1), canary.reshape(1000, -1), 0.5)[0]
+    ever = [((seen.above(0.0) / by) >= math.log(1 / ALPHA)).any(-1).mean() for by in (1.0, effects[:, None])]
+    with capsys.disabled():
+        print(
+            f"\nalike in conversations: worse in {ever[0]:.1%}, with the design effect in {ever[1]:.1%}"
+        )
+    assert ever[1] <= ALPHA < ever[0]
+
+
+@given(st.lists(st.floats(-9, 9), min_size=1, max_size=30))
+def test_answers_of_their_own_conversations_count_in_full_and_copies_once(values: list[float]) -> None:
+    alone = np.array(values)
+    assert design_effect(alone, np.arange(len(values))) == pytest.approx(1.0)
+    if np.ptp(alone) > 1e-3:
+        copies = np.repeat(alone, 4)
+        assert design_effect(copies, np.repeat(np.arange(len(values)), 4)) == pytest.approx(4.0)
+    seen = rates((40, 200), (70, 200))
+    weaker = Alike(seen, 2.0)
+    assert float(weaker.above(0.0)) == float(seen.above(0.0)) / 2.0
+    assert float(weaker.estimate) == float(seen.estimate)
 
 
 def test_a_collapse_is_found_within_a_few_dozen_answers() -> None:

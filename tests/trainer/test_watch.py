@@ -68,6 +68,7 @@ class Trials:
             self.rows.append(
                 {
                     "response_id": f"r{len(self.rows)}",
+                    "conversation_id": f"c{len(self.rows)}",
                     "at": datetime.now(UTC),
                     "arm": one.arm.value,
                     "fallback_from": "new" if one.failed else "",
