@@ -127,9 +127,7 @@ def test_answers_that_are_alike_in_a_conversation_are_no_evidence_by_being_many(
     seen = looked_at(bad.reshape(1000, -1), canary.reshape(1000, -1), 0.5)[0]
     ever = [((seen.above(0.0) / by) >= math.log(1 / ALPHA)).any(-1).mean() for by in (1.0, effects[:, None])]
     with capsys.disabled():
-        print(
-            f"\nalike in conversations: worse in {ever[0]:.1%}, with the design effect in {ever[1]:.1%}"
-        )
+        print(f"\nalike in conversations: worse in {ever[0]:.1%}, by design effect in {ever[1]:.1%}")
     assert ever[1] <= ALPHA < ever[0]
 
 
