@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,9 +29,11 @@ logger = logging.getLogger(__name__)
 Recorded = Callable[[str, datetime], list[dict[str, Any]]]
 # Clocks of two machines may differ by this much; a row from before the canary names no canary anyway.
 _SKEW = timedelta(minutes=5)
-# A look reads the last minutes anew, and once in a while everything: thumbs and next words come later than
-# the answers that they are about, and a trial at 1% has a hundred times as many answers as the canary gave.
-_ANEW_S = 60.0
+# A look reads the last minute anew, and once in a while everything: thumbs and next words come later than the
+# answers that they are about, and a trial at 1% has a hundred times as many answers as the canary gave. So
+# many seconds apart, and at least so many times what it took.
+_OVERLAP = timedelta(minutes=1)
+_ANEW_S, _ANEW_TIMES = 60.0, 20.0
 
 _ACTIONS: dict[Judgement, Any] = {
     Judgement.PROMOTE: "promote",
@@ -57,7 +60,7 @@ class Watch:
         self._rewards: dict[str, Reward] = {}
         self._seen: dict[str, Outcome] = {}
         self._newest: datetime | None = None
-        self._anew = datetime.min.replace(tzinfo=UTC)
+        self._anew_at = 0.0  # by the monotonic clock
         self._canary = ""
         self.told: dict[str, Any] = {}
 
@@ -75,33 +78,40 @@ class Watch:
             self.told = {}
             return None
         now = datetime.now(UTC)
-        verdict = self._braked(judge(self.outcomes(trial, now), trial, self._settings, now), trial, now)
+        verdict = self._braked(judge(self.outcomes(trial), trial, self._settings, now), trial, now)
         self.told = _told(trial, verdict, now)
         if verdict.judgement is not Judgement.HOLD:
             self._decide(trial.canary, verdict)
         return verdict
 
-    def outcomes(self, trial: Trial, now: datetime) -> list[Outcome]:
-        """What was recorded during the trial until `now`; each answer is judged once."""
+    def outcomes(self, trial: Trial) -> list[Outcome]:
+        """What was recorded during the trial; each answer is judged once."""
         if trial.canary != self._canary:
             self._forget(trial.canary)
-        since = trial.began - _SKEW
-        if self._newest and (now - self._anew).total_seconds() < _ANEW_S:
-            since = max(since, self._newest - _SKEW)
-        else:
-            self._anew = now
-        rows = self._recorded(trial.canary, since)
+        rows = self._rows(trial)
         fresh = [row for row in rows if row["response_id"] not in self._rewards]
         for row, reward in zip(fresh, self._reward.score([_case(row) for row in fresh]), strict=True):
             self._rewards[row["response_id"]] = reward
         for row in rows:
             self._seen[row["response_id"]] = _outcome(row, self._rewards[row["response_id"]], trial)
-        self._newest = rows[-1]["at"] if rows else self._newest
         return list(self._seen.values())
 
     def close(self) -> None:
         """Lets go of the deployments reader."""
         self._deployments.close()
+
+    def _rows(self, trial: Trial) -> list[dict[str, Any]]:
+        """What is new, or all of it."""
+        began, since = time.monotonic(), trial.began - _SKEW
+        whole = self._newest is None or began >= self._anew_at
+        if self._newest and not whole:
+            since = max(since, self._newest - _OVERLAP)
+        rows = self._recorded(trial.canary, since)
+        self._newest = rows[-1]["at"] if rows else self._newest
+        if whole:
+            now = time.monotonic()
+            self._anew_at = now + max(_ANEW_S, _ANEW_TIMES * (now - began))
+        return rows
 
     def _forget(self, canary: str) -> None:
         self._rewards.clear()

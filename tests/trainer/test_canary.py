@@ -110,6 +110,20 @@ def test_what_is_missing_never_promotes(name: str) -> None:
     assert judged(half).judgement is Judgement.PROMOTE
 
 
+def test_a_larger_share_at_a_better_hour_makes_no_canary_good() -> None:
+    """By night 40% are good and it has a tenth, by day 90% and it has half: pooled, it looks better."""
+
+    def answers(period: int, arm: Arm, number: int, part: float) -> list[Outcome]:
+        return [replace(outcome(arm, n < number * part), period=period) for n in range(number)]
+
+    night = answers(0, Arm.STABLE, 900, 0.4) + answers(0, Arm.CANARY, 100, 0.4)
+    day = answers(1, Arm.STABLE, 500, 0.9) + answers(1, Arm.CANARY, 500, 0.9)
+    good = judged(night + day, on=trial(0.1, 0.5)).metrics[0]
+    assert good.canary - good.stable > 0.2
+    assert good.interval.estimate == pytest.approx(0.0)
+    assert good.harm < 1.0
+
+
 def test_nobody_need_vote_nor_stream() -> None:
     outcomes = without(without(stream(0.35, 0.75, 600, seed=3), "rating"), "first_token_s")
     assert judged(outcomes).judgement is Judgement.PROMOTE
