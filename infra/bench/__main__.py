@@ -8,7 +8,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.table import Table
 
-from infra.bench import append, gateway, ingest, learning, rows
+from infra.bench import adapters, append, gateway, ingest, learning, rows
 
 BENCHES: dict[str, Callable[[Callable[[str], object]], Table]] = {
     "ingest": ingest.run,
@@ -17,6 +17,7 @@ BENCHES: dict[str, Callable[[Callable[[str], object]], Table]] = {
     "rows": rows.run,
     "ingest-late": ingest.run_late,
     "learning": learning.run,
+    "adapters": adapters.run,
 }
 
 

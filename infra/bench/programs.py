@@ -32,15 +32,15 @@ def running(command: Sequence[str], log: Path, **variables: str) -> Iterator[sub
         process.wait()
 
 
-def until_ready(url: str, path: str = "/readyz") -> None:
+def until_ready(url: str, path: str = "/readyz", patience_s: float = _START_S) -> None:
     """Waits until `path` says 200.
 
     Raises:
-        ProcessError: it does not within a minute.
+        ProcessError: it does not within `patience_s`.
     """
-    deadline = time.monotonic() + _START_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         with suppress(OSError), urllib.request.urlopen(f"{url}{path}", timeout=5):  # noqa: S310 - our own
             return
         time.sleep(0.1)
-    raise ProcessError(f"Nothing is ready at {url} within {_START_S:.0f} s: run it by hand to see why.")
+    raise ProcessError(f"Nothing is ready at {url} within {patience_s:.0f} s: run it by hand to see why.")

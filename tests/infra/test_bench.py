@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 from rich.table import Table
+from safetensors.numpy import load_file
 
-from infra.bench import append, gateway, ingest, learning, rows, wire
+from infra.bench import adapters, append, gateway, ingest, learning, random_lora, rows, wire
 from infra.bench.__main__ import main
 from infra.dashboard import site
+from infra.engine_process import Machine
 from infra.lake import Lake
 
 SIZES = (300, 1200)
@@ -147,3 +150,42 @@ def test_what_is_trained_on_looks_like_a_nights_rows() -> None:
         assert f"\n- {answer}" in row["prompt"][0]["content"]
         assert row["prompt"][0]["content"].count("\n- ") == learning.FACTS
         assert row["prompt"][1]["role"] == "user"
+
+
+def test_what_adapters_cost_is_told_as_ratios_within_rounds() -> None:
+    """The engines themselves take minutes to start: `make bench` alone runs them."""
+    own = [adapters.Rate(clock, 8.0) for clock in (50.0, 90.0, 30.0)]
+    floor = [adapters.Rate(100.0, 10.0), adapters.Rate(100.0, 8.0), adapters.Rate(50.0, 16.0)]
+    table = adapters.table({("q and v wrapped", "rank 16"): adapters.Rates(own, floor)})
+    assert cells(table) == [
+        ["q and v wrapped", "rank 16", "50", "0.600 (0.500 to 0.900)", "0.800 (0.500 to 1.000)"]
+    ]
+
+
+@pytest.mark.parametrize("name", list(adapters.VARIANTS))
+def test_engines_are_started_as_their_names_say(name: str) -> None:
+    variant, machine = adapters.VARIANTS[name], Machine(cpu=True, cores=(0, 1))
+    command, variables = adapters.command(variant, machine, 8123), adapters.variables(variant, machine)
+    assert ("--enable-lora" in command) == bool(variant.targets)
+    assert ("--enforce-eager" in command) == (name != "compiled")
+    assert bool(variables["VLLM_PLUGINS"]) == (name != "vLLM's operators")
+    for asked in variant.asked:
+        assert set(asked.targets) <= set(variant.targets)
+        assert asked.rank <= variant.rank
+
+
+def test_random_adapters_have_the_base_models_shapes(tmp_path: Path) -> None:
+    model = {
+        "num_hidden_layers": 2, "hidden_size": 12, "intermediate_size": 20, "head_dim": 4,
+        "num_attention_heads": 3, "num_key_value_heads": 1,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(model))
+    folder = random_lora.write(tmp_path / "adapter", tmp_path, 2, random_lora.ALL_LINEAR)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    assert len(tensors) == 2 * 2 * len(random_lora.ALL_LINEAR)
+    layer = "base_model.model.model.layers.1."
+    assert tensors[f"{layer}self_attn.v_proj.lora_A.weight"].shape == (2, 12)
+    assert tensors[f"{layer}self_attn.v_proj.lora_B.weight"].shape == (4, 2)
+    assert tensors[f"{layer}mlp.down_proj.lora_A.weight"].shape == (2, 20)
+    assert tensors[f"{layer}mlp.down_proj.lora_B.weight"].shape == (12, 2)
+    assert all(weights.any() for weights in tensors.values())
