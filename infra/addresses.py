@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from contextlib import ExitStack
 from ipaddress import ip_address
 
@@ -28,10 +29,11 @@ def url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def free_ports(count: int) -> list[int]:
-    """So many different ports of loopback that nothing listens on."""
+def free_ports(count: int, besides: Collection[int] = ()) -> list[int]:
+    """So many different ports of loopback that nothing listens on, and none of `besides`."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        sockets = [held.enter_context(socket.socket()) for _ in range(count + len(besides))]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        ports = [int(one.getsockname()[1]) for one in sockets]
+    return [port for port in ports if port not in besides][:count]

@@ -117,9 +117,10 @@ class Drill:
 def apart(settings: Settings) -> Settings:
     """The same service in a folder of its own and on free ports."""
     rooms = ("agent", "engine", "collector", "trainer", "dashboard")
+    taken = [getattr(settings, room).port for room in rooms]
     own = {
         room: getattr(settings, room).model_copy(update={"port": port})
-        for room, port in zip(rooms, free_ports(len(rooms)), strict=True)
+        for room, port in zip(rooms, free_ports(len(rooms), taken), strict=True)
     }
     return settings.model_copy(update={"data": settings.data / "drill", **own})
 
