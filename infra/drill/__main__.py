@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from infra.settings import Settings, load
 TAUGHT, FIRST = 48, 24
 # Answers that a trial takes at most. One that is a little worse takes some 130 on each arm.
 QUESTIONS = 500
+ROOMS = ("agent", "engine", "collector", "trainer", "dashboard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,20 @@ class Drill:
 
 def apart(settings: Settings) -> Settings:
     """The same service in a folder of its own and on free ports."""
-    rooms = ("agent", "engine", "collector", "trainer", "dashboard")
-    taken = [getattr(settings, room).port for room in rooms]
+    taken = [getattr(settings, room).port for room in ROOMS]
     own = {
         room: getattr(settings, room).model_copy(update={"port": port})
-        for room, port in zip(rooms, free_ports(len(rooms), taken), strict=True)
+        for room, port in zip(ROOMS, free_ports(len(ROOMS), taken), strict=True)
     }
     return settings.model_copy(update={"data": settings.data / "drill", **own})
+
+
+def environment(own: Settings, ours: Mapping[str, str]) -> dict[str, str]:
+    """Our environment with the drill's folder and ports, which win over any settings file, and with nothing
+    else of the running service's: neither its Kafka nor its catalog."""
+    rest = {name: value for name, value in ours.items() if not name.startswith("NIGHTSHIFT_")}
+    ports = {f"NIGHTSHIFT_{room.upper()}__PORT": str(getattr(own, room).port) for room in ROOMS}
+    return rest | {"NIGHTSHIFT_DATA": str(own.data.resolve())} | ports
 
 
 async def play(
@@ -131,7 +140,11 @@ async def play(
     """The whole drill."""
     sizes = stage.Sizes(learn=TAUGHT)
     parts = cast(seed, sizes.learn, sizes.held_out)
-    service = stage.prepare(apart(settings), seed, parts, sizes)
+    own = apart(settings)
+    theirs = environment(own, os.environ)
+    os.environ.clear()
+    os.environ.update(theirs)
+    service = stage.prepare(own, seed, parts, sizes)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=120)) as session:
         return await Drill(service, parts, session, seed, console).play(chosen)
 

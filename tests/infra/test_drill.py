@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 from infra.demo.customers import Told
 from infra.drill import lessons, weights
-from infra.drill.__main__ import BAD, apart
+from infra.drill.__main__ import BAD, ROOMS, apart, environment
 from infra.drill.caught import Caught, table
 from infra.drill.weights import Change, made
 from infra.events import DeploymentChanged
@@ -95,5 +95,21 @@ def test_one_that_was_not_caught_is_told_as_such() -> None:
 def test_a_drill_touches_neither_the_services_folder_nor_its_ports(settings: Settings) -> None:
     own = apart(settings)
     assert own.data == settings.data / "drill"
-    rooms = ("agent", "engine", "collector", "trainer", "dashboard")
-    assert not {getattr(own, room).port for room in rooms} & {getattr(settings, room).port for room in rooms}
+    assert not {getattr(own, room).port for room in ROOMS} & {getattr(settings, room).port for room in ROOMS}
+
+
+def test_what_the_environment_says_of_the_service_does_not_reach_the_drill(settings: Settings) -> None:
+    own = apart(settings)
+    theirs = environment(
+        own,
+        {
+            "PATH": "/bin",
+            "NIGHTSHIFT_KAFKA__BOOTSTRAP": "shop:9092",
+            "NIGHTSHIFT_DATA": str(settings.data),
+            "NIGHTSHIFT_AGENT__PORT": str(settings.agent.port),
+        },
+    )
+    assert theirs["PATH"] == "/bin"
+    assert theirs["NIGHTSHIFT_DATA"] == str(own.data.resolve())
+    assert theirs["NIGHTSHIFT_AGENT__PORT"] == str(own.agent.port)
+    assert "NIGHTSHIFT_KAFKA__BOOTSTRAP" not in theirs
