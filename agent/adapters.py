@@ -19,7 +19,7 @@ from infra.deployment import Deployment
 from infra.engine import Engine
 from infra.errors import AdapterError, EngineError, EngineUnavailable, NotFound
 from infra.probe import QUESTIONS
-from infra.registry import Registry
+from infra.registry import Adapter, Registry
 
 _log = logging.getLogger(__name__)
 
@@ -106,21 +106,42 @@ class Adapters:
         self.reachable = self.trusted = True
         self.usable &= loaded
         self.failed = {name: why for name, why in self.failed.items() if name in state.wanted}
-        for name in state.wanted:
-            if name not in self.usable and now >= self._retry_at.get(name, 0.0):
-                await self._bring(name, now)
+        due = [
+            name for name in state.wanted if name not in self.usable and now >= self._retry_at.get(name, 0.0)
+        ]
+        # All are loaded before any is checked: what was in use before the engine started anew waits for none.
+        found = [adapter for name in due if (adapter := await self._load(name, now))]
+        for adapter in found:
+            await self._check(adapter, now)
         self._seen |= {*state.wanted, *state.served, *state.denied}
         await self._unload((self._seen & loaded) - set(state.wanted), now)
 
-    async def _bring(self, name: str, now: float) -> None:
-        """Loads one adapter and checks it, or says why it cannot be used."""
-        try:
+    async def _load(self, name: str, now: float) -> Adapter | None:
+        """Loads one adapter; None when it cannot be used."""
+        with self._refusing(name, now):
             adapter = await asyncio.to_thread(self._registry.get, name)
             await self._engine.load(name, adapter.folder)
             if name in self._checked:
                 self.usable |= {name}  # at worst it is no better than the base, which would answer meanwhile
+            return adapter
+        return None
+
+    async def _check(self, adapter: Adapter, now: float) -> None:
+        """Lets a loaded adapter be used, unless it does not compute what it should."""
+        name = adapter.name
+        with self._refusing(name, now):
             if wrong := await self._engine.wrong(name, adapter.manifest.probe, QUESTIONS[0]):
                 raise AdapterError(wrong)
+            self._checked.add(name)
+            self.usable |= {name}
+            self.failed = {other: why for other, why in self.failed.items() if other != name}
+            _log.info("adapter %s is loaded and computes what it should", name)
+
+    @contextmanager
+    def _refusing(self, name: str, now: float) -> Iterator[None]:
+        """Notes why an adapter cannot be used, and when to try it again."""
+        try:
+            yield
         except EngineUnavailable:
             raise
         except (AdapterError, NotFound, EngineError) as err:
@@ -128,11 +149,6 @@ class Adapters:
             self.usable -= {name}
             self.failed = {**self.failed, name: str(err)}
             _log.error("adapter %s cannot be used: %s", name, err)
-            return
-        self._checked.add(name)
-        self.usable |= {name}
-        self.failed = {other: why for other, why in self.failed.items() if other != name}
-        _log.info("adapter %s is loaded and computes what it should", name)
 
     async def _unload(self, unwanted: frozenset[str] | set[str], now: float) -> None:
         """Unloads after a pause, when nobody is being answered. A candidate was never wanted: it stays."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -15,7 +16,7 @@ from infra.engine import Engine
 from infra.errors import EngineUnavailable
 from infra.registry import Registry
 from infra.settings import Settings
-from tests.agent.agents import add_adapter
+from tests.agent.agents import add_adapter, until
 from tests.stub_engine import StubEngine
 
 
@@ -62,6 +63,25 @@ async def test_a_failed_adapter_is_tried_again_later(
         await adapters.reconcile(Deployment(canary=name), 111.0)
         assert adapters.usable == {name}
         assert adapters.failed == {}
+
+
+async def test_what_was_in_use_waits_for_no_check_when_the_engine_lost_it(
+    settings: Settings, stub: StubEngine, tmp_path: Path
+) -> None:
+    """A check takes seconds where customers keep the engine busy: stable's must not hold up the canary."""
+    wanted = [add_adapter(settings, tmp_path, seed) for seed in (1, 2)]
+    async with aiohttp.ClientSession() as session:
+        adapters, engine = over(settings, session)
+        state = Deployment(stable=wanted[0], canary=wanted[1])
+        await adapters.reconcile(state, 0.0)
+        for name in wanted:
+            await engine.unload(name)
+        adapters.usable = frozenset()
+        stub.fault("base", "hang", None)
+        looking = asyncio.create_task(adapters.reconcile(state, 1.0))
+        await until(lambda: adapters.usable == set(wanted))
+        assert not looking.done()
+        looking.cancel()
 
 
 async def test_an_engine_out_of_reach_is_nobodys_fault(settings: Settings, tmp_path: Path) -> None:
