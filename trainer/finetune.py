@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import disable_progress_bars
 from peft import LoraConfig, PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
@@ -182,6 +183,7 @@ class Progress(TrainerCallback):
 def main(folder: Path) -> None:
     """Reads the order, trains, and leaves the result beside it."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    disable_progress_bars()  # the steps are told in lines
     order = Order.model_validate_json((folder / "order.json").read_text())
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
     trained = train(order, rows, folder)
