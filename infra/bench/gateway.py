@@ -210,4 +210,10 @@ def _memory_mb(pid: int) -> float:
 def _litellm(engine: int) -> str:
     """LiteLLM's settings: one model, at the engine."""
     model = {"model": "openai/base", "api_base": f"http://127.0.0.1:{engine}/v1", "api_key": "none"}
-    return json.dumps({"model_list": [{"model_name": "nightshift", "litellm_params": model}]})
+    return json.dumps(
+        {
+            "model_list": [{"model_name": "nightshift", "litellm_params": model}],
+            # Like ours, it asks for no key on loopback; it starts without one only where it is told to.
+            "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},
+        }
+    )
