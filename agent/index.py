@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import bm25s
 import numpy as np
 import Stemmer
 from model2vec import StaticModel
 
+from agent.bm25 import BM25
 from infra.errors import KnowledgeError
 from infra.events import Fact
 
@@ -76,9 +76,9 @@ class Index:
         self._vectors = vectors
         texts = [f"{fact.title} {fact.text}" for fact in facts]
         stems = [words(text) for text in texts]
-        self._bm25: bm25s.BM25 | None = None
+        self._bm25 = None
         if any(stems):  # BM25 over no word at all is an error
-            self._bm25 = bm25s.BM25()
+            self._bm25 = BM25()
             self._bm25.index(stems, show_progress=False)
         self._matrix = vectors(texts) if vectors is not None and texts else None
 

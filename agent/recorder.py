@@ -84,7 +84,7 @@ def redacted_interaction(body: Interaction, prompt: Prompt, ids: ResponseIds) ->
     changed = {
         "query": query.text,
         "answer": answer.text,
-        "prompt": prompt.map(lambda text: redact(text).text).messages,
+        "prompt": prompt.map(lambda text: query.text if text == body.query else redact(text).text).messages,
         "conversation_id": _safe_name(body.conversation_id, ids),
         "user": _safe_name(body.user, ids),
         "error": redact(body.error).text,  # the engine's words, which may quote the customer's
