@@ -33,7 +33,7 @@ def redact(text: str) -> Redacted:
     """
     counts: Counter[str] = Counter()
     # The surest first: a card's digits must not be taken for a phone number.
-    for kind, find in _RULES if _DIGIT.search(text) else _RULES[:_WITHOUT_DIGITS]:
+    for kind, find in _RULES + _RULES_OF_DIGITS if _DIGIT.search(text) else _RULES:
         text, found = _replace(text, kind, find)
         if found:
             counts[kind] += found
@@ -195,7 +195,9 @@ _RULES: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("SECRET", _named_secrets),
     ("EMAIL", _emails),
     ("IP", _ipv6),
-    # From here on there are digits in what is found; most of what customers write has none.
+)
+# What these find has digits, and most of what customers write has none.
+_RULES_OF_DIGITS: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("IP", _ipv4),
     ("IBAN", _ibans),
     ("CARD", _cards),
@@ -203,4 +205,3 @@ _RULES: tuple[tuple[str, Callable[[str], Iterator[Span]]], ...] = (
     ("PHONE", _phones(shape.PHONE)),
     ("PHONE", _phones(shape.PERHAPS_PHONE)),
 )
-_WITHOUT_DIGITS = 4

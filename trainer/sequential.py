@@ -69,9 +69,7 @@ class Rates:
 
     @property
     def estimate(self) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            difference = self.canary / self.canary_n - self.stable / self.stable_n
-        return _weighed(difference, self.stable_n, self.canary_n)
+        return _difference(self.stable, self.stable_n, self.canary, self.canary_n)
 
     def above(self, margin: float) -> Floats:
         return self._shifted(margin)._evidence(_ODDS)
@@ -122,9 +120,7 @@ class Means:
 
     @property
     def estimate(self) -> Floats:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            difference = self.canary / self.canary_n - self.stable / self.stable_n
-        return _weighed(difference, self.stable_n, self.canary_n)
+        return _difference(self.stable, self.stable_n, self.canary, self.canary_n)
 
     def above(self, margin: float) -> Floats:
         return self._evidence(margin, 1.0)
@@ -224,12 +220,12 @@ def _bound(excluded: Callable[[float], bool], inside: float, outside: float) -> 
     return outside
 
 
-def _weighed(difference: Floats, stable_n: Floats, canary_n: Floats) -> Floats:
-    """The mean over periods, weighed by n m / (n + m): a period without one of the arms tells nothing."""
+def _difference(stable: Floats, stable_n: Floats, canary: Floats, canary_n: Floats) -> Floats:
+    """Canary's mean minus stable's, periods weighed by n m / (n + m): one without both arms tells nothing."""
     weight = stable_n * canary_n / np.maximum(stable_n + canary_n, 1.0)
-    total = weight.sum(-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Floats = np.where(weight > 0.0, weight * np.nan_to_num(difference), 0.0).sum(-1) / total
+        difference = np.nan_to_num(canary / canary_n - stable / stable_n)
+        mean: Floats = np.where(weight > 0.0, weight * difference, 0.0).sum(-1) / weight.sum(-1)
     return mean
 
 
