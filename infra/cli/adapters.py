@@ -59,7 +59,7 @@ def show(context: typer.Context, name: Name, json: Json = False) -> None:
 
 def promote(context: typer.Context, name: Name, reason: Reason = BY_HAND, json: Json = False) -> None:
     """Let an adapter answer all customers from now on."""
-    state = decide.promote(config_of(context).settings(), name, reason)
+    _, state = decide.promote(config_of(context).settings(), lambda _: name, reason)
     say(decide.told(state), f"{name} answers all customers now.", json=json)
 
 
@@ -70,10 +70,8 @@ def rollback(
     json: Json = False,
 ) -> None:
     """Take back the canary, or else the stable adapter; it is never served again."""
-    taken = ""
 
-    def check(state: Deployment) -> str:
-        nonlocal taken
+    def named(state: Deployment) -> str:
         taken = name or state.canary or state.stable
         if not taken:
             raise AdapterError("Only the base model serves: there is no adapter to take back.")
@@ -82,8 +80,7 @@ def rollback(
             raise AdapterError(f"The adapter {taken!r} is {state.stage(taken)} and serves nobody.")
         return taken
 
-    settings = config_of(context).settings()
-    state = decide.decide(settings, "roll_back", check, reason, lambda state: taken in state.denied)
+    taken, state = decide.roll_back(config_of(context).settings(), named, reason)
     say(
         decide.told(state),
         f"{taken} is taken back; {state.stable or 'the base model'} answers now.",

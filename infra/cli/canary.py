@@ -82,24 +82,13 @@ def resume(context: typer.Context, reason: Reason = BY_HAND, json: Json = False)
 
 def promote(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
     """Let the canary answer all customers from now on, whatever its trial has shown."""
-    settings = config_of(context).settings()
-    with closing(open_log(settings)) as log, closing(Deployments(log)) as tail:
-        name = _canary(tail.poll())
-    state = decide.promote(settings, name, reason)
+    name, state = decide.promote(config_of(context).settings(), _canary, reason)
     say(decide.told(state), f"{name} answers all customers now.", json=json)
 
 
 def rollback(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -> None:
     """Take the canary back; its content is never served again."""
-    taken = ""
-
-    def check(state: Deployment) -> str:
-        nonlocal taken
-        taken = _canary(state)
-        return taken
-
-    settings = config_of(context).settings()
-    state = decide.decide(settings, "roll_back", check, reason, lambda state: taken in state.denied)
+    taken, state = decide.roll_back(config_of(context).settings(), _canary, reason)
     say(decide.told(state), f"{taken} is taken back; {state.stable or 'the base model'} answers.", json=json)
 
 
@@ -112,7 +101,7 @@ def base(context: typer.Context, reason: Reason = BY_HAND, json: Json = False) -
         return ""
 
     settings = config_of(context).settings()
-    state = decide.decide(settings, "base", check, reason, lambda state: not state.wanted)
+    _, state = decide.decide(settings, "base", check, reason, lambda state, _: not state.wanted)
     say(decide.told(state), "Only the base model answers now.", json=json)
 
 
@@ -140,7 +129,8 @@ def _hold(context: typer.Context, action: Literal["pause", "resume"], reason: st
         return name
 
     settings = config_of(context).settings()
-    return decide.decide(settings, action, check, reason, lambda state: state.paused == (action == "pause"))
+    paused = action == "pause"
+    return decide.decide(settings, action, check, reason, lambda state, _: state.paused == paused)[1]
 
 
 def _canary(state: Deployment) -> str:

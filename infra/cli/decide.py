@@ -34,9 +34,11 @@ def decide(
     action: Action,
     check: Callable[[Deployment], str],
     reason: str,
-    done: Callable[[Deployment], bool],
-) -> Deployment:
-    """Appends the decision once `check` has named the adapter, and waits until the fold shows it.
+    done: Callable[[Deployment, str], bool],
+) -> tuple[str, Deployment]:
+    """Appends the decision once `check` has named the adapter, and waits until the fold shows it by `done`.
+
+    Returns the adapter and the state.
 
     Raises:
         EventLogError: the log did not take the event, or others' events undid it at once.
@@ -45,23 +47,24 @@ def decide(
         adapter = check(tail.poll())
         _append(log, DeploymentChanged(action=action, adapter=adapter, actor=_actor(), reason=reason))
         deadline = time.monotonic() + _PATIENCE_S
-        while not done(tail.poll(0.2)):
+        while not done(tail.poll(0.2), adapter):
             if time.monotonic() > deadline:
                 raise EventLogError(
                     f"{action} of {adapter} is on the log, but does not show after {_PATIENCE_S:g} s: "
                     "somebody else decided at the same time; see `nightshift canary status`."
                 )
-        return tail.state
+        return adapter, tail.state
 
 
-def promote(settings: Settings, name: str, reason: str) -> Deployment:
-    """Lets an adapter answer everybody.
+def promote(settings: Settings, named: Callable[[Deployment], str], reason: str) -> tuple[str, Deployment]:
+    """Lets the adapter that `named` names answer everybody.
 
     Raises:
         AdapterError: it is stable already, was rejected, or is not what was registered.
     """
 
     def check(state: Deployment) -> str:
+        name = named(state)
         stage = state.stage(name)
         if stage in ("stable", "rejected"):
             raise AdapterError(
@@ -70,7 +73,12 @@ def promote(settings: Settings, name: str, reason: str) -> Deployment:
         Registry(settings.adapters_dir).verify(name)
         return name
 
-    return decide(settings, "promote", check, reason, lambda state: state.stable == name)
+    return decide(settings, "promote", check, reason, lambda state, name: state.stable == name)
+
+
+def roll_back(settings: Settings, named: Callable[[Deployment], str], reason: str) -> tuple[str, Deployment]:
+    """Takes back the adapter that `named` names; its content is never served again."""
+    return decide(settings, "roll_back", named, reason, lambda state, name: name in state.denied)
 
 
 def told(state: Deployment) -> dict[str, object]:
