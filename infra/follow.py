@@ -23,10 +23,11 @@ _TURN_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One event of the topic and when it was made."""
+    """One event of the topic, when it was made, and the state after it."""
 
     at: datetime
     body: DeploymentChanged
+    after: Deployment
 
 
 class Deployments:
@@ -73,8 +74,8 @@ class Deployments:
             logger.error("skipped a deployment event: %s", err)
             return
         if isinstance(body, DeploymentChanged):
-            self.history.append(Change(event.at, body))
             before, self.state = self.state, apply(self.state, body)
+            self.history.append(Change(event.at, body, self.state))
             if self.state.canary != before.canary:
                 self.canary_since = event.at if self.state.canary else None
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from infra.deployment import Deployment, apply
+from infra.deployment import Deployment
 from infra.follow import Change
 from infra.sections import CanarySettings
 
@@ -51,14 +51,15 @@ class Trial:
     @classmethod
     def of(cls, history: Sequence[Change]) -> Trial | None:
         """The trial that is on after these changes, or None."""
-        state, trial = Deployment(), None
+        before, trial = Deployment(), None
         for change in history:
-            before, state = state, apply(state, change.body)
-            trial = _followed(trial, before, state, change) if state.canary else None
+            trial = _followed(trial, before, change) if change.after.canary else None
+            before = change.after
         return trial
 
 
-def _followed(trial: Trial | None, before: Deployment, state: Deployment, change: Change) -> Trial:
+def _followed(trial: Trial | None, before: Deployment, change: Change) -> Trial:
+    state = change.after
     period = Period(change.at, state.share, state.stable)
     if trial is None or before.canary != state.canary:
         return Trial(state.canary, (period,))
@@ -94,11 +95,12 @@ def waits(history: Sequence[Change], settings: CanarySettings, now: datetime) ->
 
     Every promotion of the last 24 hours counts, one by hand too; one by hand is never stopped.
     """
-    state, promoted = Deployment(), []
+    before, promoted = Deployment(), []
     for change in history:
-        before, state = state, apply(state, change.body)
-        if change.body.action == "promote" and state.stable != before.stable and change.at > now - _DAY:
+        moved = change.body.action == "promote" and change.after.stable != before.stable
+        if moved and change.at > now - _DAY:
             promoted.append(change.at)
+        before = change.after
     if len(promoted) < settings.promotions_a_day:
         return ""
     return (

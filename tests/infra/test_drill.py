@@ -12,6 +12,7 @@ from rich.console import Console
 from safetensors.numpy import load_file
 
 from infra.demo.customers import Told
+from infra.deployment import Deployment
 from infra.drill import lessons, weights
 from infra.drill.__main__ import BAD, ROOMS, apart, environment
 from infra.drill.caught import Caught, table
@@ -36,7 +37,7 @@ def changed(action: str, at: float, adapter: str = "bad") -> Changed:
     body = DeploymentChanged.model_validate(
         {"action": action, "adapter": adapter, "actor": "drill", "reason": f"{action}, because"}
     )
-    return Changed(at=datetime.fromtimestamp(at, UTC), body=body)
+    return Changed(datetime.fromtimestamp(at, UTC), body, Deployment())
 
 
 def told(at: float, adapter: str = "bad") -> Told:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from infra.deployment import Deployment, apply
 from infra.events import DeploymentChanged
 from infra.follow import Change
 from infra.sections import CanarySettings
@@ -15,15 +16,14 @@ from trainer.trial import Period, Trial, first_step, next_step, waits
 
 def history(*changes: tuple[str, str, float]) -> list[Change]:
     """Action, adapter and share, one a minute."""
-    return [
-        Change(
-            BEGAN + timedelta(minutes=minute),
-            DeploymentChanged.model_validate(
-                {"action": action, "adapter": adapter, "share": share, "actor": f"by {minute}"}
-            ),
+    made, state = [], Deployment()
+    for minute, (action, adapter, share) in enumerate(changes):
+        body = DeploymentChanged.model_validate(
+            {"action": action, "adapter": adapter, "share": share, "actor": f"by {minute}"}
         )
-        for minute, (action, adapter, share) in enumerate(changes)
-    ]
+        state = apply(state, body)
+        made.append(Change(BEGAN + timedelta(minutes=minute), body, state))
+    return made
 
 
 def minute(number: float) -> object:
