@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any, cast
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.routing import APIRoute
 from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -126,6 +128,14 @@ class _Beside:
             await asyncio.to_thread(self.deployments.stop)
 
 
+class _Plain(APIRoute):
+    """For an endpoint that takes the request and gives the response: FastAPI describes it, no more."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Called by FastAPI for each route."""
+        return cast("Callable[[Request], Coroutine[Any, Any, Response]]", self.endpoint)
+
+
 def create_app(
     settings: Settings,
     log: EventLog,
@@ -151,9 +161,11 @@ def create_app(
 
     # Without the interactive pages, which load scripts from elsewhere.
     app = FastAPI(title="Nightshift agent", lifespan=beside.running, docs_url=None, redoc_url=None)
-    app.post("/v1/chat/completions", openapi_extra=_takes(wire.ChatRequest))(chat.complete)
-    app.post("/v1/prompt", openapi_extra=_takes(wire.PromptRequest))(chat.preview)
-    app.post("/v1/feedback", openapi_extra=_takes(wire.FeedbackRequest))(feedback.give)
+    asked = APIRouter(route_class=_Plain)
+    asked.post("/v1/chat/completions", openapi_extra=_takes(wire.ChatRequest))(chat.complete)
+    asked.post("/v1/prompt", openapi_extra=_takes(wire.PromptRequest))(chat.preview)
+    asked.post("/v1/feedback", openapi_extra=_takes(wire.FeedbackRequest))(feedback.give)
+    app.include_router(asked)
     _add_lists(app, settings, guard, knowledge)
     _add_page(app)
     app.include_router(telemetry.probes(beside.needs, metrics.registry))

@@ -47,6 +47,9 @@ class Vectors:
 
     def __init__(self, model: StaticModel) -> None:
         self._model = model
+        # Some tables are shared between tokens, and some weigh each token.
+        table = model.embedding if model.token_mapping is None else model.embedding[model.token_mapping]
+        self._table = table if model.weights is None else table * model.weights[:, None]
 
     @classmethod
     def load(cls, folder: Path) -> Vectors:
@@ -61,10 +64,14 @@ class Vectors:
             raise KnowledgeError(f"{folder} does not hold static vectors ({err}): run `make model`.") from err
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Shape (texts, dimensions)."""
-        vectors = np.asarray(self._model.encode(list(texts)), dtype=np.float32)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        return np.asarray(vectors / np.maximum(lengths, 1e-9), dtype=np.float32)
+        """Shape (texts, dimensions). A text without a known token is all zeros.
+
+        Looked up here, since `StaticModel.encode` is made for many texts: 90 µs for one, not 35.
+        """
+        found = (self._table[tokens].astype(np.float32) for tokens in self._model.tokenize(texts))
+        sums = np.stack([rows.sum(axis=0) for rows in found])
+        lengths = np.sqrt(np.einsum("ij,ij->i", sums, sums))[:, None]
+        return np.asarray(sums / np.maximum(lengths, 1e-9), dtype=np.float32)
 
 
 class Index:
@@ -90,11 +97,8 @@ class Index:
         for scores in self._scores(query):
             fused += shares(scores)
         best = np.argsort(-fused, kind="stable")[:count]
-        return tuple(
-            self.facts[i].model_copy(update={"score": round(float(fused[i]), 6)})
-            for i in best
-            if fused[i] > 0
-        )
+        found = ((self.facts[i], float(fused[i])) for i in best if fused[i] > 0)
+        return tuple(Fact(title=fact.title, text=fact.text, score=round(score, 6)) for fact, score in found)
 
     def _scores(self, query: str) -> list[NDArray[np.float32]]:
         """One score per fact from each way of searching; above 0 is a match."""

@@ -83,8 +83,12 @@ class Gate:
         self._free.release()
 
     async def _enter(self) -> None:
-        full = self._free.locked()
-        if full and not self._hopeful():
+        if not self._free.locked():
+            await self._free.acquire()  # at once: no timer is needed
+            if self._free.locked():  # this took the last place
+                self._full_since = self._clock()
+            return
+        if not self._hopeful():
             raise self._busy()
         self._waiting += 1
         try:
@@ -94,8 +98,6 @@ class Gate:
             raise self._busy() from None
         finally:
             self._waiting -= 1
-        if self._free.locked() and not full:  # this took the last place
-            self._full_since = self._clock()
 
     def _hopeful(self) -> bool:
         """Whether one more would get a place in time."""

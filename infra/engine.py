@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from pydantic_core import to_json
 
 from infra import engine_answers as answers
 from infra import probe as probes
@@ -30,6 +31,7 @@ BASE = "base"
 # variation, measured on SmolLM2-135M); one night's adapter moves them by 0.2 and more.
 _NOISE = 0.05
 _CONNECT_S = 5.0
+_JSON = {"Content-Type": "application/json"}
 # Lists need no computing: an engine that takes longer for one is lost, or its machine is.
 _LOOK_S = 10.0
 
@@ -83,7 +85,7 @@ class Engine:
             body |= {"add_generation_prompt": False, "continue_final_message": True}
         with self._reaching():
             async with self._session.post(
-                self.url + "/v1/chat/completions", json=body, timeout=self._each
+                self.url + "/v1/chat/completions", data=_json(body), headers=_JSON, timeout=self._each
             ) as response:
                 if response.status != 200:
                     raise answers.refusal(response.status, await response.read())
@@ -190,7 +192,7 @@ class Engine:
     ) -> bytes:
         with self._reaching():
             async with self._session.request(
-                method, self.url + path, json=body, timeout=limit or self._whole
+                method, self.url + path, data=_json(body), headers=_JSON, timeout=limit or self._whole
             ) as response:
                 data = await response.read()
                 if response.status != 200:
@@ -207,6 +209,11 @@ class Engine:
                 f"The engine at {self.url} did not answer ({type(err).__name__}: {err}): "
                 "check that it runs (`nightshift doctor`)."
             ) from err
+
+
+def _json(body: Mapping[str, Any] | None) -> bytes | None:
+    """As bytes, which aiohttp sends in fewer steps than a body that it encodes itself."""
+    return None if body is None else to_json(body)
 
 
 def _body(messages: Sequence[Message], model: str, sampling: Sampling) -> dict[str, Any]:

@@ -31,6 +31,8 @@ def redact(text: str) -> Redacted:
 
     `counts` holds the kinds that were found (`privacy_patterns.KINDS`). Redacting twice changes nothing.
     """
+    if not text:
+        return Redacted("", {})
     counts: Counter[str] = Counter()
     # The surest first: a card's digits must not be taken for a phone number.
     for kind, find in _RULES + _RULES_OF_DIGITS if _DIGIT.search(text) else _RULES:
