@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from infra.deployment import Deployment, apply
 from infra.errors import EventError
@@ -23,11 +23,16 @@ _TURN_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One event of the topic, when it was made, and the state after it."""
+    """One event of the topic, when it was made (UTC), and the state after it.
+
+    `applied` is False when it changed nothing; `id` is the event's.
+    """
 
     at: datetime
     body: DeploymentChanged
     after: Deployment
+    applied: bool = True
+    id: str = ""
 
 
 class Deployments:
@@ -49,13 +54,18 @@ class Deployments:
         The first call reads everything that is on the topic. An event that cannot be read is logged and
         skipped: the last good state stays.
         """
-        while not self._caught_up:
-            self._caught_up = self._reader.at_end()
-            if not self._caught_up:
-                self._take(self._reader.poll(_TURN_S))
+        if not self._caught_up:
+            self.catch_up()
         while records := self._reader.poll(timeout_s, max_records=1000):
             self._take(records)
             timeout_s = 0.0
+        return self.state
+
+    def catch_up(self) -> Deployment:
+        """Reads everything that is on the topic now, also what was appended a moment ago."""
+        while not self._reader.at_end():
+            self._take(self._reader.poll(_TURN_S))
+        self._caught_up = True
         return self.state
 
     def close(self) -> None:
@@ -75,9 +85,15 @@ class Deployments:
             return
         if isinstance(body, DeploymentChanged):
             before, self.state = self.state, apply(self.state, body)
-            self.history.append(Change(event.at, body, self.state))
+            applied = _facts(before) != _facts(self.state)
+            self.history.append(Change(event.at.astimezone(UTC), body, self.state, applied, event.id))
             if self.state.canary != before.canary:
                 self.canary_since = event.at if self.state.canary else None
+
+
+def _facts(state: Deployment) -> tuple[object, ...]:
+    """The state without its version, which every event raises."""
+    return state.stable, state.canary, state.share, state.paused, state.denied
 
 
 def deployment_now(log: EventLog) -> Deployment:

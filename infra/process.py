@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from infra.dashboard.rooms import Probe
+from infra.dashboard.asking import Probe
 from infra.errors import ProcessError
 
 # A log from before is moved aside at start when it is larger than this, in bytes.

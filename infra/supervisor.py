@@ -18,7 +18,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from infra.addresses import is_here
-from infra.dashboard.rooms import Health, Probe, ask, probes
+from infra.dashboard.asking import Probe
+from infra.dashboard.rooms import Health, ask, probes
 from infra.errors import ProcessError
 from infra.process import Folders, Process, Running, end_leftovers, require_free
 from infra.settings import Settings, child_environment

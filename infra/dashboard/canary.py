@@ -12,10 +12,10 @@ from starlette.requests import Request
 from infra.dashboard import manifest as manifests
 from infra.dashboard.live import with_rate
 from infra.dashboard.record import Row
-from infra.dashboard.serving import Change
 from infra.dashboard.site import Site, View
 from infra.deployment import Deployment
 from infra.errors import LakeError
+from infra.follow import Change
 
 HISTORY = 100
 

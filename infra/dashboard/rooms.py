@@ -5,18 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from http.client import HTTPConnection, HTTPException
-from threading import Lock
-from time import monotonic
+from dataclasses import dataclass
 from typing import Literal
 
+from infra.dashboard.asking import Probe, Remembered, get
 from infra.settings import Settings
-
-# A probe answers in milliseconds on the same machine; a page must not wait for a dead one.
-TIMEOUT_S = 0.8
-# Several open pages ask every two seconds: one round of probes serves them all.
-FRESH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +18,6 @@ class Health:
 
     state: Literal["up", "not ready", "down"]
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    host: str
-    port: int
-    path: str = "/readyz"
 
 
 def probes(settings: Settings) -> dict[str, Probe]:
@@ -49,39 +35,31 @@ def last_look(settings: Settings) -> Probe:
     return Probe(_reachable(settings.trainer.host), settings.trainer.port, "/canary")
 
 
-@dataclass(slots=True)
 class Rooms:
-    """Asks all probes at once and remembers the answers for a second."""
+    """Asks all probes at one time, once a second at most."""
 
-    probes: Mapping[str, Probe]
-    _lock: Lock = field(default_factory=Lock)
-    _known: dict[str, Health] = field(default_factory=dict)
-    _asked: float = float("-inf")
+    def __init__(self, probes: Mapping[str, Probe]) -> None:
+        self._health = Remembered(lambda: _ask_all(probes))
 
     def health(self) -> dict[str, Health]:
-        with self._lock:
-            if monotonic() - self._asked > FRESH_S:
-                with ThreadPoolExecutor(max(1, len(self.probes))) as pool:
-                    self._known = dict(zip(self.probes, pool.map(ask, self.probes.values()), strict=True))
-                self._asked = monotonic()
-            return self._known
+        """By the rooms' names."""
+        return self._health.now()
+
+
+def _ask_all(probes: Mapping[str, Probe]) -> dict[str, Health]:
+    with ThreadPoolExecutor(max(1, len(probes))) as pool:
+        return dict(zip(probes, pool.map(ask, probes.values()), strict=True))
 
 
 def ask(probe: Probe) -> Health:
     """One probe's answer."""
-    connection = HTTPConnection(probe.host, probe.port, timeout=TIMEOUT_S)
-    try:
-        connection.request("GET", probe.path)
-        response = connection.getresponse()
-        body = response.read(10_000)
-    except (OSError, HTTPException):
+    reply = get(probe)
+    if reply is None:
         return Health("down", f"no answer on {probe.host}:{probe.port}")
-    finally:
-        connection.close()
-    return Health("up") if response.status == 200 else Health("not ready", _missing(body, response.status))
+    return Health("up") if reply.status == 200 else Health("not ready", _missing(*reply))
 
 
-def _missing(body: bytes, status: int) -> str:
+def _missing(status: int, body: bytes) -> str:
     """The needs that a probe reports as not met, in words."""
     try:
         answer = json.loads(body)

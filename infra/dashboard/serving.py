@@ -6,31 +6,16 @@ The topic and not the record is the truth: the buttons work while the collector 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from threading import Lock
 from typing import Literal
 
-from infra.deployment import Deployment, apply
-from infra.errors import EventError
+from infra.deployment import Deployment
 from infra.eventlog.base import EventLog, Partition, Reader, from_beginning
 from infra.events import DeploymentChanged, Event, Topic
+from infra.follow import Change, Deployments
 
 # A healthy log makes an event durable in milliseconds; Kafka without a broker would wait for minutes.
 APPEND_TIMEOUT_S = 10.0
-# A wait for events that are on the topic already, and on their way.
-_TURN_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One event of the topic and the state after it. `applied` is False when it changed nothing."""
-
-    id: str
-    at: datetime
-    body: DeploymentChanged
-    after: Deployment
-    applied: bool
 
 
 class Serving:
@@ -39,19 +24,19 @@ class Serving:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._lock = Lock()
-        self._tail: Reader = log.reader([Topic.DEPLOYMENTS], from_beginning)
+        self._topic = Deployments(log)
         self._ends: Reader = log.reader(list(Topic), from_beginning)
-        self._changes: list[Change] = []
 
     def now(self) -> Deployment:
-        history = self.history()
-        return history[-1].after if history else Deployment()
+        """The state after everything that is on the topic."""
+        with self._lock:
+            return self._topic.catch_up()
 
     def history(self) -> list[Change]:
         """Every change so far, oldest first."""
         with self._lock:
-            self._catch_up()
-            return list(self._changes)
+            self._topic.catch_up()
+            return list(self._topic.history)
 
     def append(
         self, action: Literal["promote", "roll_back"], adapter: str, actor: str, reason: str
@@ -76,27 +61,5 @@ class Serving:
         return self._log.identity()
 
     def close(self) -> None:
-        self._tail.close()
+        self._topic.close()
         self._ends.close()
-
-    def _catch_up(self) -> None:
-        while not self._tail.at_end():
-            for record in self._tail.poll(_TURN_S):
-                try:
-                    self._take(Event.decode(record.value))
-                except EventError:
-                    continue  # the collector keeps it as a dead letter; the fold goes on without it
-
-    def _take(self, event: Event) -> None:
-        body = event.parse()
-        if not isinstance(body, DeploymentChanged):
-            return
-        before = self._changes[-1].after if self._changes else Deployment()
-        after = apply(before, body)
-        applied = _facts(before) != _facts(after)
-        self._changes.append(Change(event.id, event.at.astimezone(UTC), body, after, applied))
-
-
-def _facts(state: Deployment) -> tuple[object, ...]:
-    """The state without its version, which every event raises."""
-    return state.stable, state.canary, state.share, state.paused, state.denied

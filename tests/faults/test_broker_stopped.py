@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.dashboard.rooms import Probe, ask
+from infra.dashboard.asking import Probe
+from infra.dashboard.rooms import ask
 from infra.eventlog.outbox import waiting_in
 from infra.events import Topic
 from infra.sections import KafkaSettings

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.dashboard.rooms import Probe, ask
+from infra.dashboard.asking import Probe
+from infra.dashboard.rooms import ask
 from infra.process import Process
 from infra.registry import Registry
 from infra.sections import KafkaSettings

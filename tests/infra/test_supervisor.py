@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.dashboard.rooms import Health, Probe, ask
+from infra.dashboard.asking import Probe
+from infra.dashboard.rooms import Health, ask
 from infra.errors import ProcessError
 from infra.process import LOG_LIMIT, Folders, Process, Running, end_leftovers, holder
 from infra.sections import EngineSettings
@@ -49,7 +50,7 @@ subprocess.Popen([sys.executable, "-c", *sys.argv[1:]]).wait()
 UP = """
 import sys
 from pathlib import Path
-from infra.dashboard.rooms import Probe
+from infra.dashboard.asking import Probe
 from infra.process import Process
 from infra.supervisor import Supervisor
 data, port, *command = sys.argv[1:]
