@@ -15,8 +15,8 @@ demo: model            ## one whole turn of the loop with real parts, in at most
 learn: model           ## several nights in a row, an hour or two; LEARN="--help" says what can be chosen
 	$(BIN)/python -m infra.learn $(LEARN)
 
-test: model            ## the whole suite, the real engine included
-	$(BIN)/pytest
+test: model            ## the whole suite, the real engine included, two tests at a time
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 soak: model            ## the faults that must be survived, by their full counts: an hour or two
 	$(BIN)/pytest tests/faults --soak

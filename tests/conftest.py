@@ -1,16 +1,20 @@
-"""What tests of every room share: settings in a folder of their own, free ports, and real brokers."""
+"""What tests of every room share: settings in a folder of their own, free ports, real servers, figures."""
 
 from __future__ import annotations
 
+import itertools
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+import hypothesis
 import pytest
+from xdist.remote import Producer
 
-from infra import addresses
 from infra.sections import (
     AgentSettings,
     CollectorSettings,
@@ -20,12 +24,50 @@ from infra.sections import (
 )
 from infra.settings import Settings
 from tests import brokers, engines, postgres
+from tests.groups import Groups
 
-find_ports = addresses.free_ports
+# pytest-xdist names its processes gw0, gw1, …; empty without it.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+# Below the ports that Linux gives to connections (from 32768), so that none takes one that a test has found
+# and does not listen on yet; for up to six processes.
+PORTS, PORTS_EACH = range(20_000, 32_000), 2_000
+
+# Where another test and an engine take the cores, an example's time says nothing.
+hypothesis.settings.register_profile("busy", deadline=None)
+hypothesis.settings.load_profile("busy")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="faults by their full counts: hours (make soak)")
+
+
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups | None:
+    """For `--dist loadgroup`, in place of pytest-xdist's own, which groups nothing (see tests/groups.py)."""
+    return Groups(config, log) if config.getoption("dist") == "loadgroup" else None
+
+
+@pytest.fixture
+def measured(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Tells a figure that the test found: all stand together at the end of the run."""
+    return partial(record_property, "measured")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures that tests told. They come with the reports, since nobody sees what a process of
+    pytest-xdist prints."""
+    ended = [one for outcome in ("passed", "failed") for one in terminalreporter.getreports(outcome)]
+    calls = [report for report in ended if report.when == "call"]
+    told = [
+        f"{report.location[2]}: {figure}"
+        for report in sorted(calls, key=lambda report: report.location[:2])
+        for name, figure in report.user_properties
+        if name == "measured"
+    ]
+    if told:
+        terminalreporter.section("measured")
+        for line in told:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
@@ -34,9 +76,35 @@ def soak(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("--soak"))
 
 
+def own_ports() -> Iterator[int]:
+    """This process's part of the ports, round and round: one comes again only after all others. Runs at the
+    same time begin at different ones."""
+    begin = int(WORKER.removeprefix("gw") or 0) * PORTS_EACH % len(PORTS)
+    own = PORTS[begin : begin + PORTS_EACH]
+    first = os.getpid() % PORTS_EACH
+    return itertools.cycle([*own[first:], *own[:first]])
+
+
+_own_ports = own_ports()
+
+
+def find_ports(count: int) -> list[int]:
+    """So many different ports of loopback that nothing listens on."""
+    return list(itertools.islice(filter(is_free, _own_ports), count))
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as one:
+        try:
+            one.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 @pytest.fixture
 def free_ports() -> Callable[[int], list[int]]:
-    """Gives so many different ports of loopback that nothing listens on."""
+    """As `find_ports`."""
     return find_ports
 
 

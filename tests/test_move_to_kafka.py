@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -24,9 +25,8 @@ from tests.waiting import until
 
 
 @pytest.fixture
-def moved(settings: Settings, request: pytest.FixtureRequest) -> Settings:
-    bootstrap = request.getfixturevalue("bootstrap")("apache")
-    kafka = KafkaSettings(bootstrap=bootstrap, prefix=f"move-{time.time_ns()}.", partitions=3)
+def moved(settings: Settings, bootstrap: Callable[[str], str]) -> Settings:
+    kafka = KafkaSettings(bootstrap=bootstrap("apache"), prefix=f"move-{time.time_ns()}.", partitions=3)
     return settings.model_copy(update={"kafka": kafka})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +40,14 @@ def first_and_six(vectors: Vectors | None) -> tuple[float, float]:
     return float(np.mean(np.array(ranks) == 0)), float(np.mean(np.array(ranks) < 6))
 
 
-def test_words_and_vectors_together_find_more_than_words_alone() -> None:
+def test_words_and_vectors_together_find_more_than_words_alone(measured: Callable[[str], None]) -> None:
     if not VECTORS.is_dir():
         pytest.skip("no static vectors: make model")
     alone, both = first_and_six(None), first_and_six(Vectors.load(VECTORS))
-    print(f"an answering fact first and among six: words {alone}, both {both}")
+    measured(
+        f"an answering fact first and among six: words {alone[0]:.3f} and {alone[1]:.3f}, "
+        f"both {both[0]:.3f} and {both[1]:.3f}"
+    )
     assert both[0] >= 0.84
     assert both[0] > alone[0]
     assert both[1] > alone[1]

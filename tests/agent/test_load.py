@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from infra.settings import Settings
 from tests.agent.agents import Live, add_knowledge, running, until, until_ready
 from tests.stub_engine import StubEngine
+
+pytestmark = pytest.mark.clock
 
 LEAVING = 20
 
@@ -31,7 +34,12 @@ def asking(number: int, *, stream: bool) -> bytes:
     ids=["in the middle of a stream", "before its first word", "before a whole answer"],
 )
 async def test_who_leaves_costs_the_engine_nothing_more_and_is_recorded(
-    settings: Settings, stub: StubEngine, kind: str, stream: bool, spoken: bool
+    settings: Settings,
+    stub: StubEngine,
+    kind: str,
+    stream: bool,
+    spoken: bool,
+    measured: Callable[[str], None],
 ) -> None:
     add_knowledge(settings)
     stub.fault("base", kind, None)
@@ -45,7 +53,7 @@ async def test_who_leaves_costs_the_engine_nothing_more_and_is_recorded(
             one.cancel()
         seconds = await until(lambda: stub.stats["cancelled"] == LEAVING)
         recorded = seconds + await until(lambda: len(live.interactions()) == LEAVING)
-        print(f"{LEAVING} left: ended after {seconds:.3f} s, recorded after {recorded:.3f} s")
+        measured(f"{LEAVING} left: ended after {seconds:.3f} s, recorded after {recorded:.3f} s")
         assert recorded < 1.0
         assert {(one.status, bool(one.answer)) for one in live.interactions()} == {("cancelled", spoken)}
         assert await places_are_free(live, stub)
@@ -82,7 +90,7 @@ LASTS_S = 4.0
 
 
 async def test_three_times_too_many_get_as_many_answers_and_the_others_a_quick_no(
-    settings: Settings, stub: StubEngine
+    settings: Settings, stub: StubEngine, measured: Callable[[str], None]
 ) -> None:
     stub.limit(PLACES, SECONDS)
     agent = settings.agent.model_copy(update={"max_concurrent": PLACES})
@@ -96,7 +104,7 @@ async def test_three_times_too_many_get_as_many_answers_and_the_others_a_quick_n
             assert len(answered) + len(refused) == len(asked)
             rates[times] = len(answered) / LASTS_S
             slowest = max((one.seconds for one in refused), default=0.0)
-            print(
+            measured(
                 f"{times} x capacity: {rates[times]:.1f} answers/s of {CAPACITY * times:.0f}, "
                 f"{len(refused)} refused, the slowest after {slowest:.3f} s, "
                 f"the slowest answer {max(one.seconds for one in answered):.2f} s"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import psutil
+import pytest
 
 from infra.eventlog import open_log
 from infra.eventlog.base import from_beginning
@@ -23,6 +24,8 @@ from infra.settings import Settings
 from tests.agent.agents import add_knowledge
 from tests.brokers import tansu
 from tests.stub_engine import StubEngine
+
+pytestmark = pytest.mark.clock
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,13 +71,15 @@ async def until_ready(http: aiohttp.ClientSession, url: str, seconds: float = 15
     raise AssertionError(f"not ready within {seconds} s")
 
 
-async def test_it_starts_soon_stays_small_and_stops_in_order(settings: Settings, stub: StubEngine) -> None:
+async def test_it_starts_soon_stays_small_and_stops_in_order(
+    settings: Settings, stub: StubEngine, measured: Callable[[str], None]
+) -> None:
     add_knowledge(settings)
     async with aiohttp.ClientSession() as http:
         with process(settings) as agent:
             seconds = await until_ready(http, settings.agent.url)
             resident = psutil.Process(agent.pid).memory_info().rss / 2**20
-            print(f"started in {seconds:.2f} s, {resident:.0f} MiB")
+            measured(f"started in {seconds:.2f} s, {resident:.0f} MiB")
             assert seconds < 4.0  # under two on a quiet machine
             assert resident < 250
             agent.send_signal(signal.SIGTERM)

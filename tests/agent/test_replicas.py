@@ -19,6 +19,8 @@ from tests.agent.test_canary import canary, usable
 from tests.engines import stub_process
 from tests.stub_engine import StubEngine
 
+pytestmark = pytest.mark.clock
+
 QUESTIONS = ("Is parking free?", "When is breakfast?", "Are dogs allowed?", "When is check-in?", "Wifi?")
 
 
@@ -150,7 +152,7 @@ def processes(settings: Settings, folder: Path) -> Iterator[list[ExitStack]]:
 
 
 async def test_an_engine_killed_and_started_again_under_load_costs_no_answer(
-    two: Settings, tmp_path: Path
+    two: Settings, tmp_path: Path, measured: Callable[[str], None]
 ) -> None:
     add_knowledge(two)
     name = add_adapter(two, tmp_path, 1)
@@ -178,7 +180,9 @@ async def test_an_engine_killed_and_started_again_under_load_costs_no_answer(
             told, metrics = live.interactions(), (await live.get("/metrics"))[1]
             failures = re.search(r"^nightshift_engine_failures_total (\S+)", metrics, re.M)
             assert failures is not None
-            print(f"{len(told)} answers, {failures[1]} replaced, adapter back {back:.2f} s after the engine")
+            measured(
+                f"{len(told)} answers, {failures[1]} replaced, adapter back {back:.2f} s after the engine"
+            )
             assert {one.status for one in told} == {"ok"}
             assert {(one.adapter, one.fallback_from) for one in told} == {(name, "")}
             assert len({(one.query, one.answer) for one in told}) == len(QUESTIONS)  # none cut or mixed

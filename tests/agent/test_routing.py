@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,26 +42,25 @@ def test_a_stable_adapter_that_is_not_loaded_is_left_out() -> None:
 
 
 def test_a_share_gets_its_part_of_a_million_conversations_to_a_tenth_of_a_point(
-    capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str], None],
 ) -> None:
     drawn = np.array([fraction(f"conversation-{i}", "new") for i in range(1_000_000)])
     off = {share: abs(float((drawn < share).mean()) - share) for share in (0.01, 0.05, 0.25, 0.5, 0.9)}
-    with capsys.disabled():
-        print(f"\nof a million conversations, off by at most {100 * max(off.values()):.3f} points: {off}")
+    each = ", ".join(f"{share}: {100 * by:.3f}" for share, by in off.items())
+    measured(f"of a million conversations, off by at most {100 * max(off.values()):.3f} points: {each}")
     assert max(off.values()) < 0.001
     again = np.array([fraction(f"conversation-{i}", "new") for i in range(0, 1_000_000, 50)])
     assert (again == drawn[::50]).all()
 
 
-def test_two_canaries_draw_independently(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_canaries_draw_independently(measured: Callable[[str], None]) -> None:
     """Pearson's chi-square over a table of five by five steps; 39.3 is exceeded once in a thousand."""
     conversations, edges = [f"c{i}" for i in range(100_000)], (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
     drawn = [[fraction(one, canary) for one in conversations] for canary in ("ns-a", "ns-b")]
     table, _, _ = np.histogram2d(drawn[0], drawn[1], bins=[edges, edges])
     expected = table.sum(1, keepdims=True) * table.sum(0) / len(conversations)
     chi_square = float(((table - expected) ** 2 / expected).sum())
-    with capsys.disabled():
-        print(f"\ntwo canaries: chi-square {chi_square:.1f} with 16 degrees of freedom")
+    measured(f"two canaries: chi-square {chi_square:.1f} with 16 degrees of freedom")
     assert chi_square < 39.3
 
 

@@ -96,7 +96,9 @@ def logged(
     return settings.model_copy(update={"kafka": kafka})
 
 
-async def test_every_finished_answer_is_recorded_once(logged: Settings, soak: bool) -> None:
+async def test_every_finished_answer_is_recorded_once(
+    logged: Settings, soak: bool, measured: Callable[[str], None]
+) -> None:
     add_knowledge(logged)
     kills = 100 if soak else 2 if logged.kafka.bootstrap else 3
     async with StubEngine(logged.engine.port):
@@ -106,7 +108,7 @@ async def test_every_finished_answer_is_recorded_once(logged: Settings, soak: bo
             with process(logged):
                 now = await asyncio.to_thread(until_recorded, logged, customers.finished)
     finished = set(customers.finished)
-    print(
+    measured(
         f"{kills} kills under {CUSTOMERS} customers: {len(finished)} answers finished, {customers.broken} "
         f"cut off, {len(finished - now.ids)} lost, {now.rows - len(now.ids)} recorded twice; "
         f"ready again after {median(starts):.1f} s (at most {max(starts):.1f})"

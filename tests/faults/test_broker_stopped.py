@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,7 @@ def test_nobody_notices_and_nothing_is_lost(
     tmp_path: Path,
     soak: bool,
     monkeypatch: pytest.MonkeyPatch,
+    measured: Callable[[str], None],
 ) -> None:
     course = Course(300, 30, 180) if soak else Course(60, 4, 6)
     if not soak:  # on a machine that has much else to do, a second's requests are more than the usual bound
@@ -166,7 +167,7 @@ def test_nobody_notices_and_nothing_is_lost(
         answered = {one.id for one in sent if one.id}
         now = until_recorded(settings, answered)
     errors = [one.error for one in sent if one.error]
-    print(
+    measured(
         f"{len(sent)} requests at {course.rate:g} a second, {len(errors)} errors, {len(answered - now.ids)} "
         f"lost, {now.rows - len(now.ids)} recorded twice; outage {times.outage_s:.0f} s, caught up after "
         f"{times.catch_up_s:.1f} s; {times.describe(sent)}; cores: {cores}"

@@ -23,11 +23,15 @@ LOOK_S = 0.1
 
 @pytest.mark.parametrize("log", ["local", "kafka"])
 def test_kills_lose_nothing_and_double_nothing(
-    settings: Settings, log: str, soak: bool, request: pytest.FixtureRequest
+    settings: Settings,
+    log: str,
+    soak: bool,
+    bootstrap: Callable[[str], str],
+    measured: Callable[[str], None],
 ) -> None:
     if log == "kafka":
-        bootstrap = request.getfixturevalue("bootstrap")("apache")
-        kafka = KafkaSettings(bootstrap=bootstrap, prefix=f"killed-{time.time_ns()}.", partitions=3)
+        prefix = f"killed-{time.time_ns()}."
+        kafka = KafkaSettings(bootstrap=bootstrap("apache"), prefix=prefix, partitions=3)
         settings = settings.model_copy(update={"kafka": kafka})
     kills, events, seconds = (200, 1_000_000, 400.0) if soak else (3, 5000, 5.0)
     chance, starts = random.Random(1), []
@@ -47,7 +51,7 @@ def test_kills_lose_nothing_and_double_nothing(
             until(lambda: held(settings).ids == events, "every event", PATIENCE_S + events / 5000)
             time.sleep(1.0)  # a double would come late
             now = held(settings)
-    print(
+    measured(
         f"{log}: {kills} kills in {events:,} events: {events - now.ids} lost, {now.rows - now.ids} doubled; "
         f"first commit after a start {sorted(starts)[len(starts) // 2]:.1f} s, at most {max(starts):.1f} s"
     )

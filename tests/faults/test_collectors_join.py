@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 
 import pytest
@@ -23,10 +24,10 @@ STALL_S = 13.0
 
 
 @pytest.fixture
-def shared(settings: Settings, postgres_catalog: str, request: pytest.FixtureRequest) -> Settings:
+def shared(settings: Settings, postgres_catalog: str, bootstrap: Callable[[str], str]) -> Settings:
     """Settings of a group: Kafka between them, a catalog in PostgreSQL."""
-    bootstrap = request.getfixturevalue("bootstrap")("apache")
-    kafka = KafkaSettings(bootstrap=bootstrap, prefix=f"group-{time.time_ns()}.", partitions=6)
+    prefix = f"group-{time.time_ns()}."
+    kafka = KafkaSettings(bootstrap=bootstrap("apache"), prefix=prefix, partitions=6)
     return settings.model_copy(update={"kafka": kafka, "lake": LakeSettings(catalog=postgres_catalog)})
 
 
@@ -55,7 +56,9 @@ class Group:
         return self._stack.enter_context(collector(self._settings, self._ports[place], batch=500))
 
 
-def test_joining_and_leaving_loses_nothing_and_doubles_nothing(shared: Settings, soak: bool) -> None:
+def test_joining_and_leaving_loses_nothing_and_doubles_nothing(
+    shared: Settings, soak: bool, measured: Callable[[str], None]
+) -> None:
     changes, events, seconds = (50, 300_000, 350.0) if soak else (4, 6000, 15.0)
     stalls, chance = (5 if soak else 1), random.Random(1)
     with closing(open_log(shared)) as log, ExitStack() as stack:
@@ -73,7 +76,7 @@ def test_joining_and_leaving_loses_nothing_and_doubles_nothing(shared: Settings,
         time.sleep(2.0)  # a double would come late
         now = held(shared)
         assert [member.poll() for member in group.members] == [None] * MEMBERS
-    print(
+    measured(
         f"{changes} changes and {stalls} stalls of {MEMBERS} collectors in {events:,} events, {took:.0f} s: "
         f"{events - now.ids} lost, {now.rows - now.ids} doubled"
     )

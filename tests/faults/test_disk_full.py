@@ -235,6 +235,7 @@ def test_it_is_told_loudly_and_nothing_told_is_lost(
     bootstrap: Callable[[str], str],
     tmp_path: Path,
     soak: bool,
+    measured: Callable[[str], None],
 ) -> None:
     add_knowledge(settings)
     with disk(settings.data / case.folder) as on:
@@ -244,7 +245,7 @@ def test_it_is_told_loudly_and_nothing_told_is_lost(
         with serving(settings, on, tmp_path / "sent.jsonl") as (service, load):
             outcome = suffer(case, on, service, load, hold_s=60.0 if soak else 1.0)
         shutil.copytree(on.seen, tmp_path / "left")
-    print(f"{case.folder} full for {outcome.describe()}")
+    measured(f"{case.folder} full for {outcome.describe()}")
     check_sound(tmp_path / "left")
     refusals = [error for error in outcome.errors if error.startswith("503 ") and "not_recorded" in error]
     assert refusals == outcome.errors
@@ -254,7 +255,9 @@ def test_it_is_told_loudly_and_nothing_told_is_lost(
     assert outcome.restarted == []
 
 
-def test_an_adapter_is_registered_whole_or_not_at_all(settings: Settings, tmp_path: Path) -> None:
+def test_an_adapter_is_registered_whole_or_not_at_all(
+    settings: Settings, tmp_path: Path, measured: Callable[[str], None]
+) -> None:
     source = lora_adapters.write(tmp_path / "source", scale=0.1)
     size = sum(file.stat().st_size for file in source.iterdir())
     with disk(settings.adapters_dir, 8) as on:
@@ -280,6 +283,6 @@ def test_an_adapter_is_registered_whole_or_not_at_all(settings: Settings, tmp_pa
                 on.free()
             name, error, known = register()
         shutil.copytree(on.seen, tmp_path / "left")
-    print(f"adapters full: {len(refused)} tries refused, 0 in pieces, then registered; said: {refused[0]}")
+    measured(f"adapters full: {len(refused)} tries refused, 0 in pieces, then registered; said: {refused[0]}")
     assert (error, known) == ("", [name])
     Registry(tmp_path / "left").verify(name)

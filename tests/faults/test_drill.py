@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ PATIENCE_S = 3 * 3600
 LAST_ANSWER_S = 1.0
 
 
-def test_every_bad_adapter_is_caught(tmp_path: Path, soak: bool, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_bad_adapter_is_caught(tmp_path: Path, soak: bool, measured: Callable[[str], None]) -> None:
     if not soak:
         pytest.skip("it takes an hour: `make soak`")
     played = subprocess.run(
@@ -30,12 +31,11 @@ def test_every_bad_adapter_is_caught(tmp_path: Path, soak: bool, capsys: pytest.
         check=False,
     )
     trials = json.loads(played.stdout)
-    with capsys.disabled():
-        for trial in trials:
-            print(
-                f"\n{trial['name']}: {trial['answers']} answers, noticed after {trial['detect_s']} s, "
-                f"last one {trial['roll_back_s']} s after: {trial['reason']}"
-            )
+    for trial in trials:
+        measured(
+            f"{trial['name']}: {trial['answers']} answers, noticed after {trial['detect_s']} s, "
+            f"last one {trial['roll_back_s']} s after: {trial['reason']}"
+        )
     assert [trial["name"] for trial in trials] == [bad.name for bad in BAD]
     assert [trial["name"] for trial in trials if not trial["rolled_back"]] == []
     assert max(trial["roll_back_s"] for trial in trials) < LAST_ANSWER_S

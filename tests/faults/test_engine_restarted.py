@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ from tests.agent.agents import Live, add_adapter, add_knowledge, running, until,
 from tests.agent.test_canary import canary, usable
 from tests.engines import real_process, stub_process
 from tests.faults.test_swapped import read
+
+pytestmark = pytest.mark.clock
 
 CUSTOMERS = 16
 GOAL_S = 10.0
@@ -100,7 +103,7 @@ def adapter(kind: str, settings: Settings, tmp_path: Path, seed: int) -> str:
 
 
 async def test_adapters_are_back_soon_after_the_engine_and_nobody_notices_more(
-    settings: Settings, tmp_path: Path, kind: str
+    settings: Settings, tmp_path: Path, kind: str, measured: Callable[[str], None]
 ) -> None:
     add_knowledge(settings)
     stable, trial = (adapter(kind, settings, tmp_path, seed) for seed in (1, 2))
@@ -129,7 +132,7 @@ async def test_adapters_are_back_soon_after_the_engine_and_nobody_notices_more(
     after = [one for one in answers if one.begun > ready]
     waiting = [one for one in after if one.begun < first[trial]]
     back = {name: begun - ready for name, begun in first.items()}
-    print(
+    measured(
         f"{kind}: {len(answers)} answers of {CUSTOMERS} customers; away for {ready - killed:.1f} s, in which "
         f"{len(failed)} were refused or broken off; once it was ready, stable was back after "
         f"{back[stable]:.2f} s and the canary after {back[trial]:.2f} s ({len(waiting)} answers meanwhile); "

@@ -76,7 +76,9 @@ BREAKERS: tuple[Callable[[Whole, random.Random], bytes], ...] = (
 )
 
 
-def test_broken_messages_stop_nothing_and_are_kept_with_a_reason(settings: Settings, soak: bool) -> None:
+def test_broken_messages_stop_nothing_and_are_kept_with_a_reason(
+    settings: Settings, soak: bool, measured: Callable[[str], None]
+) -> None:
     broken, good = (100_000, 1_000_000) if soak else (400, 4000)
     chance = random.Random(1)
     with closing(open_log(settings)) as log, collector(settings) as process:
@@ -94,7 +96,7 @@ def test_broken_messages_stop_nothing_and_are_kept_with_a_reason(settings: Setti
     assert {(copy["topic"], copy["offset"], copy["reason"]) for copy in copies} == {
         (letter["topic"], letter["offset"], letter["reason"]) for letter in letters
     }
-    print(
+    measured(
         f"{broken:,} broken among {good:,} good messages in {took:.0f} s: {len(letters):,} dead letters with "
         f"{len(reasons):,} kinds of reasons, {good - held(settings).ids} good ones missing"
     )

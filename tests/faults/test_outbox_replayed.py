@@ -75,7 +75,7 @@ def kafka(bootstrap: Callable[[str], str]) -> KafkaSettings:
 
 
 def test_every_event_is_recorded_once(
-    settings: Settings, kafka: KafkaSettings, tmp_path: Path, soak: bool
+    settings: Settings, kafka: KafkaSettings, tmp_path: Path, soak: bool, measured: Callable[[str], None]
 ) -> None:
     events = [said(number) for number in range(50_000 if soak else 1000)]
     fill(settings, events)
@@ -98,7 +98,7 @@ def test_every_event_is_recorded_once(
     recorded = Counter(row["event_id"] for row in rows)
     lost = len(answers - recorded.keys()) + max(0, len(events) - len(answers) - thumbs)
     doubled = recorded.total() - len(recorded) + max(0, thumbs - len(events) + len(answers))
-    print(
+    measured(
         f"{len(events)} events shipped {TIMES} times in {seconds:.1f} s: {consumed(metrics)} on the log, "
         f"{recorded.total() + thumbs} recorded, {lost} lost, {doubled} recorded twice"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ async def swap(live: Live, customers: Customers, name: str) -> None:
 
 
 async def test_streams_end_with_the_adapter_that_they_began_with(
-    settings: Settings, tmp_path: Path, soak: bool
+    settings: Settings, tmp_path: Path, soak: bool, measured: Callable[[str], None]
 ) -> None:
     folder = add_knowledge(settings)
     (folder / "story.md").write_text(f"# The story\n\n{STORY}\n")
@@ -122,7 +123,7 @@ async def test_streams_end_with_the_adapter_that_they_began_with(
         streams, recorded = customers.streams, live.interactions()
     mixed = [one for one in streams if not one.pure]
     across = [one.swaps for one in streams if one.swaps]
-    print(
+    measured(
         f"{swaps} swaps under {STREAMS} streams: {len(streams)} answers, {len(customers.failed)} failed, "
         f"{len(mixed)} mixed; {len(across)} went across a swap (one across {max(across)}); "
         f"all old adapters unloaded {drained:.1f} s after the last answer"

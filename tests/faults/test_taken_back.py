@@ -28,6 +28,8 @@ from tests.circle import make_adapter
 from tests.conftest import find_ports
 from tests.engines import stub_process
 
+pytestmark = pytest.mark.clock
+
 REPLICAS = 3
 CUSTOMERS = 12
 GOAL_S = 1.0
@@ -143,7 +145,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def test_no_canary_answer_begins_a_second_after_its_verdict(
-    engine: Settings, tmp_path: Path, soak: bool, capsys: pytest.CaptureFixture[str]
+    engine: Settings, tmp_path: Path, soak: bool, measured: Callable[[str], None]
 ) -> None:
     add_knowledge(engine)
     late: list[float] = []
@@ -163,7 +165,6 @@ async def test_no_canary_answer_begins_a_second_after_its_verdict(
                 late.append(max(after, default=verdict) - verdict)
                 assert any(one.at > verdict + GOAL_S for one in customers.began)
             await customers.leave()
-    with capsys.disabled():
-        kind = "Kafka" if engine.kafka.bootstrap else "local"
-        print(f"\n{kind}: {len(late)} roll-backs, last canary answer begun at most {max(late):.2f} s after")
+    kind = "Kafka" if engine.kafka.bootstrap else "local"
+    measured(f"{kind}: {len(late)} roll-backs, last canary answer begun at most {max(late):.2f} s after")
     assert max(late) < GOAL_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_too_few_cases_prove_nothing() -> None:
     assert judged(0.6, 0.6, each=10).verdict is Verdict.NOT_ENOUGH_DATA
 
 
-def test_equal_conduct_seldom_fails() -> None:
+def test_equal_conduct_seldom_fails(measured: Callable[[str], None]) -> None:
     """Of 200 nights whose two models conduct themselves alike, one answer in five coming out differently."""
     chance, cases, failed = np.random.default_rng(2), conduct(FACTS, 30), 0
     for _ in range(200):
@@ -98,7 +99,7 @@ def test_equal_conduct_seldom_fails() -> None:
             for case, before, after in zip(cases, stable, candidate, strict=True)
         ]
         failed += behaves(cases, pairs, 100, 0.05, 1).verdict is Verdict.FAIL
-    print(f"equal conduct: {failed} of 200 failed")  # shown with -s
+    measured(f"equal conduct: {failed} of 200 failed")
     assert failed <= 20
 
 

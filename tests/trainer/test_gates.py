@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -51,13 +53,12 @@ def test_too_few_cases_are_not_enough_data_however_clear() -> None:
     assert better([], needed=100, alpha=0.05, seed=1).verdict is Verdict.NOT_ENOUGH_DATA
 
 
-def test_an_equal_candidate_seldom_passes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_equal_candidate_seldom_passes(measured: Callable[[str], None]) -> None:
     """200 candidates that change nothing. Five in a hundred may pass; three standard errors more are 9.6."""
     passed = [
         better(pairs(0.5, 0.5, 150, seed), 100, 0.05, seed).verdict is Verdict.PASS for seed in range(200)
     ]
-    with capsys.disabled():
-        print(f"\nequal candidates that passed the held-out gate: {np.mean(passed):.1%} of 200")
+    measured(f"equal candidates that passed the held-out gate: {np.mean(passed):.1%} of 200")
     assert np.mean(passed) <= 0.096
 
 

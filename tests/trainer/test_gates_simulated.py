@@ -8,6 +8,7 @@ questions (0.329 of single samples right, 0.780 of groups of eight hold a right 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def night(businesses: list[str], gain: float, words: float, seed: int) -> Night:
 
 
 def test_candidates_that_change_nothing_seldom_pass(
-    businesses: list[str], capsys: pytest.CaptureFixture[str]
+    businesses: list[str], measured: Callable[[str], None]
 ) -> None:
     """A night passes when all gates do, so the others are asked only where the held-out gate passed."""
     nights = {seed: night(businesses, 0.0, 14.0, seed) for seed in range(200)}
@@ -117,29 +118,24 @@ def test_candidates_that_change_nothing_seldom_pass(
         for seed in held_out
         if gates.verdict(nights[seed].answers(seed) + nights[seed].manner(seed)) is Verdict.PASS
     ]
-    with capsys.disabled():
-        print(
-            f"\n200 candidates that change nothing, {CASES} cases: held-out gate {len(held_out) / 200:.1%}, ",
-            end="",
-        )
-        print(f"all gates {len(passed) / 200:.1%}")
+    measured(
+        f"200 candidates that change nothing, {CASES} cases: held-out gate {len(held_out) / 200:.1%}, "
+        f"all gates {len(passed) / 200:.1%}"
+    )
     assert len(passed) <= 10
     # Chance may give a few more than 5% of 200 to one gate: three standard errors more are 19.
     assert len(held_out) <= 19
 
 
-def test_a_gain_of_eight_points_mostly_passes(
-    businesses: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_gain_of_eight_points_mostly_passes(businesses: list[str], measured: Callable[[str], None]) -> None:
     judged = []
     for seed in range(60):
         one = night(businesses, 0.08, 9.0, seed)
         judged.append(one.answers(seed) + (one.manner(seed) if seed < 5 else []))
     passed = np.mean([gates.verdict(of) is Verdict.PASS for of in judged])
     held_out = np.mean([of[0].verdict is Verdict.PASS for of in judged])
-    with capsys.disabled():
-        print(
-            f"\n60 candidates that are 8 points better, {CASES} cases: held-out gate {held_out:.1%}, ", end=""
-        )
-        print(f"all gates {passed:.1%}")
+    measured(
+        f"60 candidates that are 8 points better, {CASES} cases: held-out gate {held_out:.1%}, "
+        f"all gates {passed:.1%}"
+    )
     assert passed >= 0.8

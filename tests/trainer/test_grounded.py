@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ def score(answer: str, facts: tuple[Fact, ...] = PARKING, query: str = "Can I pa
         ("Yes, there is free parking for guests.", True),
         ("Parking is free for guests.", True),
         ("There is no free parking for guests.", False),
+        ("Is there free parking for guests?", False),
+        ("There is free parking for guests. Do you come by car?", True),
         ("Pets are not allowed.", False),
         ("Yes.", False),
         ("", False),
@@ -38,6 +41,12 @@ def score(answer: str, facts: tuple[Fact, ...] = PARKING, query: str = "Can I pa
 )
 def test_good_means_the_fact_said_the_right_way_round(answer: str, good: bool) -> None:
     assert score(answer).good is good
+
+
+def test_a_yes_before_a_denial_is_not_good() -> None:
+    denied = (Fact(title="", text="Pets are not allowed at the inn."),)
+    assert score("No, pets are not allowed at the inn.", denied, "Can I bring my dog?").good
+    assert not score("Yes, pets are not allowed at the inn.", denied, "Can I bring my dog?").good
 
 
 def test_the_value_orders_answers_and_names_its_parts() -> None:
@@ -96,7 +105,7 @@ def test_of_a_passage_the_answer_is_the_sentence_that_is_asked_for(
 
 @pytest.mark.skipif(not RATED.is_dir(), reason="people's ratings are not shipped with the project")
 def test_pairs_that_people_rated_apart_are_ordered_better_than_chance(
-    capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str], None],
 ) -> None:
     """With the answering fact known. The bar that word overlap alone reaches is 0.835."""
     replies: dict[str, list[tuple[float, Case]]] = {}
@@ -117,6 +126,5 @@ def test_pairs_that_people_rated_apart_are_ordered_better_than_chance(
     sample = random.Random(1).sample(pairs, min(2000, len(pairs)))
     rewards = GroundedReward().score([case for pair in sample for case in pair])
     right = sum(a.value > b.value for a, b in zip(rewards[::2], rewards[1::2], strict=True)) / len(sample)
-    with capsys.disabled():
-        print(f"\ngrounded reward, fact known: {right:.3f} of {len(sample)} rated pairs in order")
+    measured(f"grounded reward, fact known: {right:.3f} of {len(sample)} rated pairs in order")
     assert right > 0.75

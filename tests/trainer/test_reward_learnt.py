@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,7 @@ def test_weights_of_other_features_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not RATED.is_dir(), reason="people's ratings are not shipped with the project")
 def test_people_agree_about_businesses_that_it_never_saw(
-    reward: LearntReward, capsys: pytest.CaptureFixture[str]
+    reward: LearntReward, measured: Callable[[str], None]
 ) -> None:
     """A fifth of the dev replies; the whole has its card."""
     reader = Reader(WordTable(load().vectors_dir))
@@ -107,8 +108,7 @@ def test_people_agree_about_businesses_that_it_never_saw(
     rewards = reward.score([reply.case for reply in some])
     value, good = np.array([r.value for r in rewards]), np.array([r.good for r in rewards])
     found = card(some, value, good, value, good_from=0.9, seed=1)
-    with capsys.disabled():
-        print(f"\nlearnt reward: {found.pair_accuracy} of {found.pairs} pairs, good right {found.good_right}")
+    measured(f"learnt reward: {found.pair_accuracy} of {found.pairs} pairs, good right {found.good_right}")
     assert found.pair_accuracy.estimate > 0.75
     assert found.good_right.estimate > 0.9
     assert found.good_share > 0.2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -51,7 +52,7 @@ def looked_at(values: Floats, canary: NDArray[np.bool_], share: float) -> tuple[
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 def test_equal_arms_are_told_apart_in_few_runs_however_often_one_looks(
-    share: float, capsys: pytest.CaptureFixture[str]
+    share: float, measured: Callable[[str], None]
 ) -> None:
     """1,000 runs, a look after each of 1,000 answers, a rate that rises from 0.7 to 0.9 meanwhile."""
     rng = np.random.default_rng(1)
@@ -62,8 +63,7 @@ def test_equal_arms_are_told_apart_in_few_runs_however_often_one_looks(
     enough = math.log(1 / ALPHA)
     for name, seen in (("rates", seen_rates), ("means", seen_means)):
         ever = [np.mean((e >= enough).any(-1)) for e in (seen.above(0.0), seen.below(0.0))]
-        with capsys.disabled():
-            print(f"\nequal {name}, share {share}: more in {ever[0]:.1%}, less in {ever[1]:.1%} of runs")
+        measured(f"equal {name}, share {share}: more in {ever[0]:.1%}, less in {ever[1]:.1%} of runs")
         assert max(ever) <= ALPHA
 
 
@@ -115,7 +115,7 @@ def test_a_larger_share_at_a_better_hour_is_no_difference() -> None:
 
 
 def test_answers_that_are_alike_in_a_conversation_are_no_evidence_by_being_many(
-    capsys: pytest.CaptureFixture[str],
+    measured: Callable[[str], None],
 ) -> None:
     """1,000 runs of 500 conversations of three answers, two of five settled by the conversation."""
     rng = np.random.default_rng(7)
@@ -126,8 +126,7 @@ def test_answers_that_are_alike_in_a_conversation_are_no_evidence_by_being_many(
     effects = np.array([design_effect(one.ravel(), groups) for one in bad])
     seen = looked_at(bad.reshape(1000, -1), canary.reshape(1000, -1), 0.5)[0]
     ever = [((seen.above(0.0) / by) >= math.log(1 / ALPHA)).any(-1).mean() for by in (1.0, effects[:, None])]
-    with capsys.disabled():
-        print(f"\nalike in conversations: worse in {ever[0]:.1%}, by design effect in {ever[1]:.1%}")
+    measured(f"alike in conversations: worse in {ever[0]:.1%}, by design effect in {ever[1]:.1%}")
     assert ever[1] <= ALPHA < ever[0]
 
 
