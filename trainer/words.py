@@ -13,10 +13,13 @@ from itertools import pairwise
 import Stemmer
 
 _WORD = re.compile(r"[a-z0-9]+(?:[:.][0-9]+)*")
+# Between two sentences.
+SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _NEGATION = re.compile(
     r"\b(?:no|not|none|never|neither|nor|without|cannot|unavailable|unfortunately|prohibited|forbidden)\b|n't\b",
     re.IGNORECASE,
 )
+_YES = re.compile(r"^\W*(?:yes|yeah|sure|absolutely|of course|certainly|definitely)\b", re.IGNORECASE)
 # Says that it does not know or will not do it, or whom to ask; "we do not have a pool" is an answer.
 _DECLINES = re.compile(
     r"\b(?:(?:do|does|could|would|will|is|are)(?: not|n't)|am not|can(?: not|not|'t)|won't)"
@@ -53,6 +56,11 @@ def stems(text: str) -> list[str]:
 def negated(text: str) -> bool:
     """Whether the text denies: the polarity of "there is no parking" differs from "there is parking"."""
     return bool(_NEGATION.search(text))
+
+
+def says_yes(text: str) -> bool:
+    """Whether the text begins with a yes."""
+    return bool(_YES.match(text))
 
 
 def declines(text: str) -> bool:

@@ -7,20 +7,17 @@ each, 266 have an answer that is good by this, and 0.91 of the best are right; 3
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from infra.events import Fact
-from trainer.words import length, stems
+from trainer.words import SENTENCES, length, stems
 
 # Answers longer than this ramble: people's own replies to such questions have 8 to 30 words.
 LONGEST = 40
 # The least share of the question's content stems in the sentence that answers it; below, it is a guess.
 ASKED = 0.3
-
-_END = re.compile(r"(?<=[.!?])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,4 +51,4 @@ def asked(query: str, facts: Sequence[Fact]) -> Sentence | None:
 @lru_cache(maxsize=4096)
 def _sentences(text: str) -> tuple[tuple[str, frozenset[str]], ...]:
     """The sentences of a fact with their content stems; each is read for all answers of its questions."""
-    return tuple((one, frozenset(stems(one))) for one in _END.split(text))
+    return tuple((one, frozenset(stems(one))) for one in SENTENCES.split(text))

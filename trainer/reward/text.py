@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.words import negated, stems
+from trainer.words import SENTENCES, negated, says_yes, stems
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,6 @@ WordVectors = Callable[[str], "NDArray[np.float32]"]
 # How much a number tells: as much as a rare word. Its own vector knows nothing of its value.
 NUMBER_WEIGHT = 5.0
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 # How replies take their leave; what they offer there says nothing about the question.
 _LEAVE = re.compile(
     r"^(?:is there (?:any|some)|anything else|any (?:thing|more|other)|would you (?:like|care)|do you "
@@ -44,7 +43,6 @@ _DIGITS = {
     )
 }
 _WORD = re.compile(r"[a-z0-9]+(?:[:.][0-9]+)*")
-_YES = re.compile(r"^\W*(?:yes|yeah|sure|absolutely|of course|certainly|definitely)\b", re.IGNORECASE)
 _NO = re.compile(r"^\W*(?:no|unfortunately|sorry|i'?m sorry|i am sorry)\b", re.IGNORECASE)
 _NAME = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]+")
 
@@ -102,7 +100,7 @@ class Reader:
             pairs=frozenset(pairwise(plain.split())),
             length=len(raw.split()),
             negated=negated(raw),
-            yes=bool(_YES.match(raw)),
+            yes=says_yes(raw),
             no=bool(_NO.match(raw)),
             content=frozenset(found),
         )
@@ -115,7 +113,7 @@ class Reader:
 
 def statement(answer: str) -> str:
     """The answer without its closing questions and offers; all of it where nothing else is said."""
-    sentences = [sentence for sentence in _SENTENCE_END.split(answer.strip()) if sentence]
+    sentences = [sentence for sentence in SENTENCES.split(answer.strip()) if sentence]
     kept = [s for s in sentences if not (s.rstrip().endswith("?") or _LEAVE.match(s))]
     return " ".join(kept) if kept else answer.strip()
 
