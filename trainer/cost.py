@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from trainer.bootstrap import Bootstrap, spread
+from trainer.bootstrap import Bootstrap
 from trainer.gates import Gate
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ def tokens(
     figures = 0.0, 0.0, 0.0
     if groups:
         count_N_2 = np.column_stack([_tokens(stable), _tokens(candidate)])
-        sums_S_2 = Bootstrap.named(groups, RESAMPLES, seed).sums(count_N_2)
-        figures = spread(sums_S_2[:, 1] / np.maximum(sums_S_2[:, 0], 1.0) - 1.0, alpha)
+        bootstrap = Bootstrap.named(groups, RESAMPLES, seed)
+        sums_S_2 = bootstrap.sums(count_N_2)
+        figures = bootstrap.spread(sums_S_2[:, 1] / np.maximum(sums_S_2[:, 0], 1.0) - 1.0, alpha)
     holds = figures[2] <= TOKENS_MARGIN
     return Gate.judged("tokens", claim, TOKENS_MARGIN, needed, len(groups), figures, holds)
 
@@ -77,7 +78,7 @@ def latency(
     if groups:
         bootstrap = Bootstrap.named(groups, RESAMPLES, seed)
         stable_S, candidate_S = bootstrap.medians(_seconds(stable)), bootstrap.medians(_seconds(candidate))
-        figures = spread(np.maximum(candidate_S, UNFELT_S) / np.maximum(stable_S, UNFELT_S), alpha)
+        figures = bootstrap.spread(np.maximum(candidate_S, UNFELT_S) / np.maximum(stable_S, UNFELT_S), alpha)
         detail = f"stable {stable_S[0]:.2f} s, candidate {candidate_S[0]:.2f} s"
     holds = figures[2] <= LATENCY_MARGIN
     return Gate.judged("latency", claim, LATENCY_MARGIN, needed, len(groups), figures, holds, detail)

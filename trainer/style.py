@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainer.bootstrap import Bootstrap, Spread, spread
+from trainer.bootstrap import Bootstrap, Spread
 from trainer.gates import Gate, Pair
 from trainer.words import length
 
@@ -41,8 +41,9 @@ def brief(pairs: Sequence[Pair], needed: int, alpha: float, seed: int, margin: f
     claim = f"The median answer is at most {margin:.0%} longer."
     figures = 0.0, 0.0, 0.0
     if pairs:
-        stable_S, candidate_S = map(_bootstrap(pairs, seed).medians, _lengths(pairs))
-        figures = spread(candidate_S / np.maximum(stable_S, 1.0) - 1.0, alpha)
+        bootstrap = _bootstrap(pairs, seed)
+        stable_S, candidate_S = map(bootstrap.medians, _lengths(pairs))
+        figures = bootstrap.spread(candidate_S / np.maximum(stable_S, 1.0) - 1.0, alpha)
     return Gate.judged("length", claim, margin, needed, len(pairs), figures, figures[1] <= margin)
 
 
@@ -83,7 +84,8 @@ def varied(pairs: Sequence[Pair], needed: int, alpha: float, seed: int) -> Gate:
             once = np.unique(rows)
             return _distinct(candidate, once) / _distinct(stable, once)
 
-        figures = spread(_bootstrap(pairs, seed).of(share, RESAMPLES // 4), alpha)
+        bootstrap = _bootstrap(pairs, seed)
+        figures = bootstrap.spread(bootstrap.of(share, RESAMPLES // 4), alpha)
     holds = figures[1] >= VARIED_SHARE
     return Gate.judged("varied", claim, VARIED_SHARE, needed, len(pairs), figures, holds)
 
@@ -114,12 +116,13 @@ def _binned(
 
 def _matched(pairs: Sequence[Pair], counts_N_4B: NDArray[np.float64], alpha: float, seed: int) -> Spread:
     """Mantel and Haenszel's risk difference, NaN for a resample without bins that both models share."""
-    sums_S_4B = _bootstrap(pairs, seed).sums(counts_N_4B)
+    bootstrap = _bootstrap(pairs, seed)
+    sums_S_4B = bootstrap.sums(counts_N_4B)
     stable_S_B, stable_right_S_B, candidate_S_B, right_S_B = np.split(sums_S_4B, 4, axis=1)
     both_S_B = np.maximum(stable_S_B + candidate_S_B, 1.0)
     over_S = ((right_S_B * stable_S_B - stable_right_S_B * candidate_S_B) / both_S_B).sum(axis=1)
     weight_S = (stable_S_B * candidate_S_B / both_S_B).sum(axis=1)
-    return spread(np.where(weight_S > 0, over_S / np.maximum(weight_S, 1e-12), np.nan), alpha)
+    return bootstrap.spread(np.where(weight_S > 0, over_S / np.maximum(weight_S, 1e-12), np.nan), alpha)
 
 
 def _alike(total_4B: NDArray[np.float64]) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from scipy.stats import rankdata, spearmanr
 
-from trainer.bootstrap import Bootstrap, Spread, spread
+from trainer.bootstrap import Bootstrap, Spread
 from trainer.reward.rated import Rated
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def card(
         pairs=len(pairs),
         pair_accuracy=_interval(businesses.mean(ordered, _ALPHA, first)),
         by_question=_interval(businesses.mean(ordered, _ALPHA, first, alike)),
-        area=_interval(spread(areas_S, _ALPHA)),
+        area=_interval(businesses.spread(areas_S, _ALPHA)),
         known_pair_accuracy=float(_ordered(known_N, pairs).mean()),
         known_area=area(known_N, rating_N),
         calibration_error=sum(b.replies * abs(b.value - b.right) for b in bins) / len(replies),

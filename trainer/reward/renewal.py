@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from trainer.bootstrap import Bootstrap, spread
+from trainer.bootstrap import Bootstrap
 from trainer.gates import Gate, Verdict
 from trainer.reward.calibration import BAD, GOOD, area
 from trainer.reward.crowd import Ballots, learn
@@ -156,7 +156,8 @@ def _gate(
     def gain(rows: NDArray[np.intp]) -> float:
         return area(new_N[rows], rating_N[rows]) - area(present_N[rows], rating_N[rows])
 
-    figures = spread(Bootstrap.named(voters, _RESAMPLES, seed).of(gain), alpha)
+    bootstrap = Bootstrap.named(voters, _RESAMPLES, seed)
+    figures = bootstrap.spread(bootstrap.of(gain), alpha)
     areas = {"present": area(present_N, rating_N), "new": area(new_N, rating_N)}
     detail = f"present {areas['present']:.3f}, new {areas['new']:.3f}, by {people} people"
     holds = figures[1] > 0.0
