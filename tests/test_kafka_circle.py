@@ -13,7 +13,7 @@ from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests import brokers
 from tests.circle import Circle, running, until
-from tests.conftest import find_ports
+from tests.ports import find_ports
 from tests.stub_engine import StubEngine
 from tests.test_circle import parts, settings_for, stub_finetune
 from trainer.gates import Verdict

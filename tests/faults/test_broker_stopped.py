@@ -22,8 +22,8 @@ from infra.settings import Settings
 from tests import brokers
 from tests.agent.agents import add_knowledge
 from tests.circle import ROOT, room
-from tests.conftest import find_ports
 from tests.faults.load import Load, Sent, quantile, recorded, steady, until_recorded
+from tests.ports import find_ports
 from tests.waiting import until
 
 # Nothing is measured before the agent, the broker and the connections are warm.

@@ -14,8 +14,8 @@ import pytest
 from infra.eventlog import open_log
 from infra.sections import KafkaSettings, LakeSettings
 from infra.settings import Settings
-from tests.conftest import find_ports
 from tests.faults.flow import PATIENCE_S, Flow, collector, held
+from tests.ports import find_ports
 from tests.waiting import until
 
 MEMBERS = 3

@@ -22,8 +22,8 @@ from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests import brokers
 from tests.collector.test_ingest import collecting
-from tests.conftest import find_ports
 from tests.faults.flow import said
+from tests.ports import find_ports
 from tests.waiting import until
 
 TIMES = 3

@@ -25,8 +25,8 @@ from infra.settings import Settings
 from tests import brokers
 from tests.agent.agents import add_knowledge
 from tests.circle import make_adapter
-from tests.conftest import find_ports
 from tests.engines import stub_process
+from tests.ports import find_ports
 
 pytestmark = pytest.mark.clock
 

@@ -12,8 +12,15 @@ from infra.eventlog.base import EventLog, Partition
 from infra.events import DeploymentChanged, Event
 from infra.lake import Lake
 from infra.registry import Adapter, Registry
-from infra.sections import DashboardSettings
+from infra.sections import (
+    AgentSettings,
+    CollectorSettings,
+    DashboardSettings,
+    EngineSettings,
+    TrainerSettings,
+)
 from infra.settings import Settings
+from tests.ports import find_ports
 
 NOW = datetime(2026, 3, 4, 9, 30, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script>"
@@ -85,7 +92,16 @@ EVIDENCE: dict[str, Any] = {
 
 
 def settings(folder: Path, host: str = "127.0.0.1") -> Settings:
-    return Settings(data=folder, dashboard=DashboardSettings(host=host))
+    """Of a place whose other rooms are away, whatever else runs on this machine."""
+    agent, engine, collector, trainer = find_ports(4)
+    return Settings(
+        data=folder,
+        agent=AgentSettings(port=agent),
+        engine=EngineSettings(port=engine),
+        collector=CollectorSettings(port=collector),
+        trainer=TrainerSettings(port=trainer),
+        dashboard=DashboardSettings(host=host),
+    )
 
 
 def adapter(registry: Registry, folder: Path, seed: int) -> Adapter:

@@ -21,7 +21,7 @@ import agent.metrics
 import collector.metrics
 from infra.eventlog import open_log
 from infra.settings import Settings
-from tests.conftest import find_ports
+from tests.ports import find_ports
 from trainer.reward.grounded import GroundedReward
 from trainer.service import Service
 

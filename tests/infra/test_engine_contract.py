@@ -14,8 +14,8 @@ from infra.engine import BASE, Delta, Engine, Sampling
 from infra.errors import EngineError
 from infra.events import Message
 from tests import lora_adapters
-from tests.conftest import find_ports
 from tests.engines import stub_process
+from tests.ports import find_ports
 
 GREEDY = Sampling(max_tokens=16)
 # As many as the engine computes in one batch by default.

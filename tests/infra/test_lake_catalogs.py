@@ -23,8 +23,8 @@ from infra.sections import LakeSettings
 from infra.settings import Settings
 from tests import postgres, s3
 from tests.collector.test_ingest import append, said
-from tests.conftest import find_ports
 from tests.infra.lake_rows import NOON, interaction, thumb
+from tests.ports import find_ports
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from infra.eventlog.relay import Relay
 from infra.eventlog.topic_file import path
 from infra.sections import KafkaSettings
 from tests import brokers
-from tests.conftest import find_ports
+from tests.ports import find_ports
 from tests.waiting import until
 
 TOPICS = ("chat", "feedback")
