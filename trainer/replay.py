@@ -1,7 +1,9 @@
 """Replay: what earlier nights chose is learned from again, so that a night builds on all of its window.
 
 Every night trains from the base model; without replay it would forget what earlier nights had found. Rows of
-nights that were rejected are left out, and so is what the present reward no longer calls good.
+nights that were rejected are left out, unless all that spoke against one was that its gain was not proven:
+where little is asked or judged, a proof takes several nights. So is what the present reward no longer calls
+good.
 """
 
 from __future__ import annotations

@@ -41,12 +41,25 @@ WHERE "at" >= $since AND "at" < $until
 ORDER BY conversation_id, collection, query;
 
 -- name: chosen_completions
--- What nights chose to learn from among the interactions from $since up to, but without, $until, of nights that were
--- not rejected: the latest choice for each, newest interaction first, without its long texts.
-WITH chosen AS MATERIALIZED (
+-- What nights chose to learn from among the interactions from $since up to, but without, $until: the latest choice for
+-- each, newest interaction first, without its long texts. Of nights that were rejected only where nothing spoke against
+-- them but that a gain was not proven yet: what is too little for one night adds up over several.
+WITH ended AS (
+    SELECT night, verdict, list_transform(
+        list_filter(
+            from_json(manifest::JSON -> 'gates', '[{"name": "VARCHAR", "verdict": "VARCHAR", "estimate": "DOUBLE"}]'),
+            gate -> gate.verdict = 'fail'
+        ),
+        gate -> gate.name || CASE WHEN gate.estimate > 0 THEN ' gained' ELSE '' END
+    ) AS failed
+    FROM night_states
+),
+chosen AS MATERIALIZED (
     SELECT night, response_id, sample, text, "at"
     FROM completions
-    WHERE chosen AND night NOT IN (SELECT night FROM night_states WHERE verdict = 'fail')
+    WHERE chosen AND night NOT IN (
+        SELECT night FROM ended WHERE verdict = 'fail' AND failed IS DISTINCT FROM ['held-out gained']
+    )
     QUALIFY row_number() OVER (PARTITION BY response_id ORDER BY "at" DESC, night DESC, sample) = 1
 ),
 asked AS MATERIALIZED (

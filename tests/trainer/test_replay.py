@@ -48,8 +48,20 @@ def scored(night: str, number: int, text: str, *, chosen: bool = True, sample: i
     }
 
 
-def ended(night: str, verdict: str) -> dict[str, object]:
-    return {"event_id": night, "at": SINCE, "night": night, "state": "ended", "verdict": verdict}
+def ended(night: str, verdict: str, **gates: tuple[str, float]) -> dict[str, object]:
+    """`gates`: verdict and estimate by name, with an underscore for a hyphen."""
+    told = [
+        {"name": name.replace("_", "-"), "verdict": verdict, "estimate": estimate, "detail": ""}
+        for name, (verdict, estimate) in gates.items()
+    ]
+    return {
+        "event_id": night,
+        "at": SINCE,
+        "night": night,
+        "state": "ended",
+        "verdict": verdict,
+        "manifest": json.dumps({"gates": told}),
+    }
 
 
 @pytest.fixture
@@ -95,6 +107,23 @@ def told(found: Sequence[Remembered]) -> list[tuple[str, str, int]]:
 
 def test_the_latest_choice_of_each_query_newest_first(lake: Lake) -> None:
     assert told(recalled(lake)) == [("r7", "n2", 0), ("r1", "n2", 3)]
+
+
+def test_what_was_not_proven_yet_adds_up(settings: Settings) -> None:
+    """Of nights that were rejected only those that nothing but the missing proof spoke against."""
+    nights = [
+        ended("n1", "fail", held_out=("fail", 0.05), length=("pass", -0.1)),
+        ended("n2", "fail", held_out=("fail", -0.01), length=("pass", -0.1)),
+        ended("n3", "fail", held_out=("pass", 0.2), length=("fail", 0.3)),
+        ended("n4", "fail", held_out=("fail", 0.05), length=("fail", 0.3)),
+        ended("n5", "fail", held_out=("pass", 0.2)),  # its adapter was refused
+        ended("n6", "fail"),
+    ]
+    interactions = [asked(number) for number in range(1, 7)]
+    completions = [scored(f"n{number}", number, f"choice {number}") for number in range(1, 7)]
+    with Lake.open(settings, writable=True) as lake:
+        lake.append({"interactions": interactions, "completions": completions, "nights": nights}, {})
+        assert told(recalled(lake)) == [("r1", "n1", 0)]
 
 
 def test_no_more_than_the_limit(lake: Lake) -> None:
