@@ -16,7 +16,7 @@ learn: model           ## several nights in a row, an hour or two; LEARN="--help
 	$(BIN)/python -m infra.learn $(LEARN)
 
 test: model            ## the whole suite, the real engine included, two tests at a time
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 soak: model            ## the faults that must be survived, by their full counts: an hour or two
 	$(BIN)/pytest tests/faults --soak

@@ -28,7 +28,11 @@ def group(file: Path) -> str:
 
 
 class Groups(LoadScopeScheduling):
-    """Gives each process a whole group at a time, the largest first."""
+    """Gives each process a whole group at a time.
+
+    With `--no-loadscope-reorder` in the order of their first tests: the engine's, which take the longest, begin
+    early, while by size a process would be left with them at the end.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return group(self.config.rootpath / nodeid.partition("::")[0])
