@@ -30,8 +30,8 @@ def group(file: Path) -> str:
 class Groups(LoadScopeScheduling):
     """Gives each process a whole group at a time.
 
-    With `--no-loadscope-reorder` in the order of their first tests: the engine's, which take the longest, begin
-    early, while by size a process would be left with them at the end.
+    With `--no-loadscope-reorder` in the order of their first tests: the engine's, which take longest, begin
+    early, while by size one process would be left with them at the end.
     """
 
     def _split_scope(self, nodeid: str) -> str:
