@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trainer.reward.model import Case, Reward
-from trainer.reward.passage import ASKED, HELD, LONGEST, Sentence, asked
+from trainer.reward.passage import ASKED, LONGEST, Sentence, asked
 from trainer.words import LOOPS, SENTENCES, covered, length, negated, repeats, says_yes, stems
 
 # Good means: at least 0.6 of the best fact's stems are said, at least 0.7 of what is said comes from that
@@ -60,17 +60,15 @@ def _of_fact(case: Case, answer: str) -> Reward:
 
 
 def _of_passage(case: Case, answer: str, sentence: Sentence) -> Reward:
-    """Half of what the answer adds to the question stands in the sentence, and every number."""
+    """All that the answer adds to the question stands in the sentence."""
     held = sentence.holds(answer, case.query)
     agrees = negated(answer) == negated(sentence.text) and answers(answer)
     short = length(answer) <= LONGEST
     loops = repeats(answer)
     value = held * (1.0 if agrees else 0.3) * (1.0 if short else 0.5) * (1.0 - loops)
-    counts = sentence.counts(case.answer, case.query)
-    good = held >= HELD and counts and sentence.asked >= ASKED and agrees and short and loops < LOOPS
+    good = held == 1.0 and sentence.asked >= ASKED and agrees and short and loops < LOOPS
     parts = {
         "held": held,
-        "counts": float(counts),
         "asked": sentence.asked,
         "agrees": float(agrees),
         "brief": float(short),

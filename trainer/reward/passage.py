@@ -7,7 +7,6 @@ each, 266 have an answer that is good by this, and 0.91 of the best are right; 3
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,11 +18,6 @@ from trainer.words import SENTENCES, length, stems
 LONGEST = 40
 # The least share of the question's content stems in the sentence that answers it; below, it is a guess.
 ASKED = 0.3
-# The least share of what an answer adds that must stand in the sentence, besides all of its numbers. Of 386
-# help-desk questions this finds 183 an answer, of which 0.91 are right; 1.0 found 140, no more often right.
-HELD = 0.5
-
-_DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +30,8 @@ class Sentence:
 
     def holds(self, answer: str, query: str) -> float:
         """Share of what the answer adds to the question that stands here, 0 to 1; 0 where it adds nothing."""
-        added = _added(answer, query)
+        added = set(stems(answer)) - set(stems(query))
         return len(added & self.stems) / len(added) if added else 0.0
-
-    def counts(self, answer: str, query: str) -> bool:
-        """Whether every number that the answer adds to the question stands here."""
-        return all(stem in self.stems for stem in _added(answer, query) if _DIGIT.search(stem))
 
 
 def asked(query: str, facts: Sequence[Fact]) -> Sentence | None:
@@ -56,10 +46,6 @@ def asked(query: str, facts: Sequence[Fact]) -> Sentence | None:
     ]
     share, fact, text, known = max(found, key=lambda one: one[0])  # the first of equals
     return Sentence(text, known, share) if length(fact.text) > LONGEST else None
-
-
-def _added(answer: str, query: str) -> set[str]:
-    return set(stems(answer)) - set(stems(query))
 
 
 @lru_cache(maxsize=4096)
