@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,8 +67,8 @@ class Bootstrap:
         (Hesterberg 2015) mends that as Student's t does. NaN are left out.
         """
         if self._count > 1:
-            wide = stats.t.ppf(alpha, self._count - 1) * np.sqrt(self._count / (self._count - 1))
-            alpha = float(stats.norm.cdf(wide))
+            wide = stdtrit(self._count - 1, alpha) * np.sqrt(self._count / (self._count - 1))
+            alpha = float(ndtr(wide))
         low, high = np.nanquantile(figure_S[1:], [alpha, 1 - alpha])
         return float(figure_S[0]), float(low), float(high)
 
