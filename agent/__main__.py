@@ -27,7 +27,9 @@ from infra.settings import Settings, load
 
 _log = logging.getLogger(__name__)
 
-SWITCH_S = 0.0005
+# The thread that makes answers durable takes no longer than its disk: by default it would wait 5 ms for its
+# turn beside a busy loop.
+_SWITCH_S = 0.0005
 # Longer than nearly all answers, and shorter than the 30 s after which orchestrators kill.
 _GRACE_S = 20
 
@@ -35,9 +37,7 @@ _GRACE_S = 20
 def main() -> int:
     """Runs until it is told to stop. 0: stopped in order; 1: it could not start, and said why."""
     telemetry.configure("agent")
-    # The thread that makes answers durable takes no longer than its disk: by default it would wait 5 ms for
-    # its turn beside a busy loop.
-    sys.setswitchinterval(SWITCH_S)
+    sys.setswitchinterval(_SWITCH_S)
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # it sets itself to DEBUG when imported
     # The server stops on these by itself, then raises them again: by then there is still a log to close.
     for number in (signal.SIGTERM, signal.SIGINT):
