@@ -78,8 +78,7 @@ class Deployments:
 
     def _apply(self, value: bytes) -> None:
         try:
-            event = Event.decode(value)
-            body = event.parse()
+            event, body = Event.read(value)
         except EventError as err:
             logger.error("skipped a deployment event: %s", err)
             return
