@@ -13,8 +13,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
 from trainer.methods.grpo import judge
-from trainer.methods.head import IGNORED, spare_prompts
+from trainer.methods.head import spare_prompts
 from trainer.methods.sft import CompletionTrainer, Weighing, shares
+from trainer.methods.shared import IGNORED, share
 from trainer.reward.grounded import GroundedReward
 
 TINY = LlamaConfig(
@@ -43,6 +44,33 @@ def batch() -> dict[str, torch.Tensor]:
     labels = torch.full_like(ids, IGNORED)
     labels[0, 8:12], labels[1, 6:9] = ids[0, 8:12], ids[1, 6:9]
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def group() -> dict[str, torch.Tensor]:
+    """Two prompts with two answers each, as DPO has them: first all chosen, padded at the right.
+
+    The prompts have four and six tokens, the answers two to five.
+    """
+    rng = torch.Generator().manual_seed(3)
+    prompts = [torch.randint(1, 97, (size,), generator=rng) for size in (4, 6)]
+    ids = torch.zeros((4, 10), dtype=torch.long)
+    mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
+    for row, (prompt, size) in enumerate(zip([*prompts, *prompts], (5, 2, 3, 4), strict=True)):
+        end = len(prompt) + size
+        ids[row, : len(prompt)] = prompt
+        ids[row, len(prompt) : end] = torch.randint(1, 97, (size,), generator=rng)
+        mask[row, :end] = 1
+        labels[row, len(prompt) : end] = ids[row, len(prompt) : end]
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def shifted(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The same padded at the left: GRPO has its prompts so."""
+    moved = {name: values.clone() for name, values in inputs.items()}
+    for row, present in enumerate(inputs["attention_mask"].sum(dim=1).tolist()):
+        for name, values in inputs.items():
+            moved[name][row] = values[row].roll(values.shape[1] - present)
+    return moved
 
 
 def gradients(model: Any) -> dict[str, torch.Tensor]:
@@ -102,12 +130,14 @@ def test_weights_reach_the_loss_with_a_mean_of_one() -> None:
     assert batch["input_ids"].shape == (2, 2)
 
 
-def test_logits_for_answers_alone_tell_trl_what_its_own_would() -> None:
-    model, inputs = tiny(), batch()
+@pytest.mark.parametrize("inputs", [batch(), group(), shifted(group())], ids=["apart", "shared", "left"])
+def test_answers_behind_one_prompt_tell_trl_what_its_own_way_would(inputs: dict[str, torch.Tensor]) -> None:
+    model = tiny()
     base = model.get_base_model()
     outputs = ("log_probs", "entropy", "mean_logits", "is_top1")
     add_fused_lm_head(base, temperature=TEMPERATURE, outputs=outputs)
-    expected = model(**inputs, fused_lm_head=True)
+    positions = (inputs["attention_mask"].cumsum(dim=1) - 1).clamp(min=0)
+    expected = model(**inputs, position_ids=positions, fused_lm_head=True)
     expected.log_probs.sum().backward()
     gradients_of_trl = gradients(model)
     spare_prompts(base, TEMPERATURE)
@@ -117,6 +147,18 @@ def test_logits_for_answers_alone_tell_trl_what_its_own_would() -> None:
     assert torch.equal(found.label_mask, expected.label_mask)
     for name in outputs:
         assert torch.allclose(found[name].float(), expected[name].float(), atol=1e-5), name
+
+
+def test_a_prompt_stands_once_with_all_of_its_answers() -> None:
+    inputs = group()
+    rows = share(inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
+    assert rows.inputs["input_ids"].shape == (2, 12)  # 4 + 5 + 3 tokens, and 6 + 2 + 4
+    assert rows.inputs["position_ids"][0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 4, 5, 6]
+    looks = rows.inputs["attention_mask"][0, 0]
+    assert looks[10].tolist() == [True] * 4 + [False] * 5 + [True, True, False]
+    said = inputs["labels"] != IGNORED
+    assert len(rows.before_N) == said.sum()
+    assert rows.before_N.tolist()[:5] == [3, 4, 5, 6, 7]
 
 
 def test_without_trls_call_the_model_answers_as_before() -> None:

@@ -1,6 +1,7 @@
-"""Logits for answers alone, where TRL computes those of the prompts too and throws them away: on CPUs.
+"""What TRL asks a model for, without what it throws away or asks twice: on CPUs.
 
-On GPUs TRL leaves them out by itself, so there its own way stays.
+Logits are computed for answers alone, and a prompt once for all of its answers in a batch. On GPUs, where TRL
+leaves the prompts' logits out by itself, its own way stays.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from typing import Any
 import torch
 from trl.trainer.utils import FusedCausalLMOutput
 
-# The label of a token that is not learned from, as in all of PyTorch.
-IGNORED = -100
+from trainer.methods.shared import IGNORED, share
 
 
 def spare_prompts(model: Any, temperature: float = 1.0) -> None:
@@ -31,10 +31,12 @@ def _sparing(model: Any, whole: Callable[..., Any], temperature: float) -> Calla
     def forward(*args: Any, fused_lm_head: bool = False, labels: Any = None, **inputs: Any) -> Any:
         if not fused_lm_head:
             return whole(*args, labels=labels, **inputs)
-        hidden_B_T_H = model.get_decoder()(*args, **inputs | {"use_cache": False}).last_hidden_state
+        rows = share(inputs["input_ids"], inputs["attention_mask"], labels)
+        hidden_P_L_H = model.get_decoder()(**rows.inputs, use_cache=False).last_hidden_state
+        logits_N_V = model.get_output_embeddings()(hidden_P_L_H.flatten(0, 1)[rows.before_N])
+        logits_N_V = logits_N_V.float() / temperature
         targets_B_T = labels[:, 1:]
         said_B_T = targets_B_T != IGNORED
-        logits_N_V = model.get_output_embeddings()(hidden_B_T_H[:, :-1][said_B_T]).float() / temperature
         return _told(logits_N_V, targets_B_T, said_B_T)
 
     return forward

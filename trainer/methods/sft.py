@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
-from trainer.methods.head import IGNORED
+from trainer.methods.shared import IGNORED
 from trainer.order import Order
 
 
