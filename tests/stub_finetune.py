@@ -20,7 +20,7 @@ from tests import stub_answers
 
 COLUMNS = {
     "sft": {"prompt", "completion", "weight"},
-    "dpo": {"prompt", "chosen", "rejected"},
+    "dpo": {"prompt", "chosen", "rejected", "weight"},
     "grpo": {"prompt", "query", "facts"},
 }
 

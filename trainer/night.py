@@ -112,8 +112,8 @@ async def _synthesise(work: Work, stages: Stages, chosen: Chosen) -> Synthesised
     settings = work.settings.trainer
     serving = bool(work.deployment().wanted)
     lacking = synthetic.lacking(settings.synthetic, len(chosen.known), len(chosen.queries), serving)
-    # The other methods do not weigh their rows.
-    if not lacking or settings.method != "sft":
+    # GRPO does not weigh its rows.
+    if not lacking or settings.method == "grpo":
         return Synthesised()
     known = await synthetic.facts(work.agent, settings.held_out, work.settings.engine.max_model_len)
     writer = synthetic.Writer(
@@ -175,7 +175,7 @@ async def _curate(work: Work, chosen: Chosen, resampled: Resampled, scored: Scor
     parts = zip(chosen.queries, resampled.groups, scored.rewards_Q_N, strict=True)
     groups = [Group(query, group.texts, rewards) for query, group, rewards in parts]
     method = work.settings.trainer.method
-    return Curated(rows=tuple(curate(groups, method)), replayed=tuple(replay(chosen.remembered, method)))
+    return Curated(rows=tuple(curate(groups, method)), replayed=tuple(replay(chosen.remembered)))
 
 
 async def _rehearse(work: Work, stages: Stages, chosen: Chosen) -> Rehearsed:

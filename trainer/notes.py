@@ -223,19 +223,18 @@ def training_row(
 ) -> dict[str, Any]:
     """A row as the fine-tuning reads it: customers' text is the prompt, never the target.
 
-    The columns are those that TRL's trainer of the method knows; GRPO's judge also gets query and facts, and
-    SFT's loss how much the row counts: 1, or `synthetic_weight` for a night's own question. What is rehearsed
-    has no query, and nothing to teach GRPO.
+    The columns are those that TRL's trainer of the method knows, and how much the row counts: 1, or
+    `synthetic_weight` for a night's own question. What DPO has nothing to reject for holds the chosen answer
+    on both sides. GRPO's judge gets query and facts, and no weight. What is rehearsed has no query, and
+    nothing to teach GRPO.
     """
     prompt = {"prompt": [{"role": message.role, "content": message.content} for message in row.prompt]}
     if method == "grpo":
         assert query is not None, "GRPO samples a query anew"
         return prompt | {"query": query.query, "facts": [fact.model_dump() for fact in query.facts]}
+    counts = prompt | {"weight": synthetic_weight if query and query.synthetic else 1.0}
     chosen = [{"role": "assistant", "content": row.completion}]
     if method == "sft":
-        return prompt | {
-            "completion": chosen,
-            "weight": synthetic_weight if query and query.synthetic else 1.0,
-        }
-    assert row.rejected is not None, "a pair has both"
-    return prompt | {"chosen": chosen, "rejected": [{"role": "assistant", "content": row.rejected}]}
+        return counts | {"completion": chosen}
+    rejected = row.completion if row.rejected is None else row.rejected
+    return counts | {"chosen": chosen, "rejected": [{"role": "assistant", "content": rejected}]}

@@ -81,8 +81,8 @@ def recall(
     return _with_rejected(lake, found, reward) if method == "dpo" else found
 
 
-def replay(remembered: Sequence[Remembered], method: Method = "sft") -> list[Row]:
-    """Rows to train on, in their order; for DPO those with something to reject."""
+def replay(remembered: Sequence[Remembered]) -> list[Row]:
+    """Rows to train on, in their order."""
     return [
         Row(
             response_id=one.query.response_id,
@@ -93,7 +93,6 @@ def replay(remembered: Sequence[Remembered], method: Method = "sft") -> list[Row
             rejected=one.rejected,
         )
         for one in remembered
-        if method != "dpo" or one.rejected is not None
     ]
 
 

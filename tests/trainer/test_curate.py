@@ -45,6 +45,29 @@ def test_a_copy_of_a_fact_must_lead_clearly() -> None:
     assert best(group(*far, texts=("Parking is free", "Yes, we have parking."))) == 0
 
 
+def rejected(*texts: str, query: str = "") -> str | None:
+    """What DPO rejects of a group whose first text is good and worth 1, the others neither."""
+    rewards = (Reward(1.0, good=True), *(Reward(0.1, good=False) for _ in texts[1:]))
+    known = group(*rewards, texts=texts)
+    asked = known.query.model_copy(update={"query": query or known.query.query})
+    (row,) = curate([Group(asked, known.texts, known.rewards)], "dpo")
+    return row.rejected
+
+
+def test_dpo_rejects_what_does_not_say_what_the_best_answers() -> None:
+    assert rejected("Parking is free.", "Parking costs a fortune.") == "Parking costs a fortune."
+    assert rejected("Parking is free.", "Parking is not free at all here.") is not None
+    assert rejected("Parking is free.", "Parking is free and so are the beds, the bar and the bath.") is None
+    # A question's own words do not count: the best adds nothing else, and neither does the other.
+    assert rejected("There is parking.", "Is there parking anywhere near here?") is not None
+
+
+def test_a_group_with_nothing_to_reject_is_imitated() -> None:
+    assert rejected("Parking is free.") is None
+    near = [group(Reward(0.9, good=True), Reward(0.7, good=False))]
+    assert [(row.sample, row.rejected) for row in curate(near, "dpo")] == [(0, None)]
+
+
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=16))
 def test_what_is_chosen_is_good_and_no_good_one_is_better(values: list[tuple[float, bool]]) -> None:
     rewards = [Reward(value, good) for value, good in values]

@@ -40,7 +40,8 @@ def row(method: Method, number: int) -> dict[str, Any]:
     if method == "sft":
         return {"prompt": prompt(number), "completion": said("Yes, it is."), "weight": 1.0}
     if method == "dpo":
-        return {"prompt": prompt(number), "chosen": said("Yes, it is."), "rejected": said("No, never.")}
+        chosen, rejected = said("Yes, it is."), said("No, never.")
+        return {"prompt": prompt(number), "chosen": chosen, "rejected": rejected, "weight": 1.0}
     facts = [{"title": "", "text": FACT.format(number), "score": 1.0}]
     return {"prompt": prompt(number), "query": f"Is number {number} free?", "facts": facts}
 
@@ -96,8 +97,8 @@ def test_dpo_puts_chosen_and_rejected_apart(runs: Runs) -> None:
     assert trained.measures["first_margin"] == pytest.approx(0.0, abs=1e-3)
     assert trained.measures["margin"] > 0.5
     assert trained.measures["preferred"] == 1.0
-    assert trained.first_loss == pytest.approx(math.log(2), abs=1e-3)
-    assert trained.loss < trained.first_loss
+    assert trained.first_loss > math.log(2) + 0.5  # the preference's, and the chosen answers' own
+    assert trained.loss < 0.8 * trained.first_loss
 
 
 def test_grpo_asks_the_nights_reward_at_every_step(runs: Runs) -> None:

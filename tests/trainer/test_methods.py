@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,13 +11,16 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from trl.trainer.utils import add_fused_lm_head
 
+from tests.engines import BASE_MODEL
+from trainer.methods import dpo
 from trainer.methods.grpo import judge
 from trainer.methods.head import spare_prompts
-from trainer.methods.sft import CompletionTrainer, Weighing, shares
+from trainer.methods.sft import CompletionTrainer, Weighing, weighed
 from trainer.methods.shared import IGNORED, share
+from trainer.order import Order
 from trainer.reward.grounded import GroundedReward
 
 TINY = LlamaConfig(
@@ -121,9 +126,12 @@ def test_a_rows_tokens_count_by_its_weight() -> None:
 
 
 def test_weights_reach_the_loss_with_a_mean_of_one() -> None:
-    assert shares([1.0, 1.0, 1.0]) == [1.0, 1.0, 1.0]
-    assert shares([0.5, 0.5]) == [1.0, 1.0]
-    assert shares([1.0, 1.0, 0.5, 0.5]) == pytest.approx([4 / 3, 4 / 3, 2 / 3, 2 / 3])
+    def of(*weights: float) -> list[float]:
+        return [row["weight"] for row in weighed([{"prompt": [], "weight": weight} for weight in weights])]
+
+    assert of(1.0, 1.0, 1.0) == [1.0, 1.0, 1.0]
+    assert of(0.5, 0.5) == [1.0, 1.0]
+    assert of(1.0, 1.0, 0.5, 0.5) == pytest.approx([4 / 3, 4 / 3, 2 / 3, 2 / 3])
     collate = Weighing(lambda rows: {"input_ids": torch.tensor([row["input_ids"] for row in rows])})
     batch = collate([{"input_ids": [1, 2], "weight": 0.5}, {"input_ids": [3, 4], "weight": 1.5}])
     assert batch["weight"].tolist() == [0.5, 1.5]
@@ -170,6 +178,60 @@ def test_without_trls_call_the_model_answers_as_before() -> None:
     assert torch.equal(before.loss, after.loss)
     longer = model.generate(input_ids=inputs["input_ids"][:1], max_new_tokens=3, eos_token_id=None)
     assert longer.shape == (1, 15)
+
+
+def said(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+def of_pairs(folder: Path, *pairs: tuple[str, str, float]) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A trainer for (chosen, rejected, weight), with an adapter that already differs, and its only batch."""
+    torch.manual_seed(1)
+    tokenizer = AutoTokenizer.from_pretrained(BASE_MODEL)
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": "Is it free?"}],
+            "chosen": said(chosen),
+            "rejected": said(rejected),
+            "weight": weight,
+        }
+        for chosen, rejected, weight in pairs
+    ]
+    config = LlamaConfig(**TINY.to_dict() | {"vocab_size": len(tokenizer)})
+    parts = {
+        "model": LlamaForCausalLM(config),  # type: ignore[no-untyped-call]
+        "processing_class": tokenizer,
+        "peft_config": LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False),
+    }
+    order = Order(base=str(BASE_MODEL), method="dpo", rows_per_step=len(rows))
+    arguments = {"output_dir": str(folder), "report_to": [], "bf16": False, "use_cpu": True}
+    trainer = dpo.make(order, rows, arguments, parts)
+    (batch,) = trainer.get_train_dataloader()
+    return trainer, batch
+
+
+def test_pairs_count_by_their_weights(tmp_path: Path) -> None:
+    def loss(*pairs: tuple[str, str, float]) -> float:
+        trainer, batch = of_pairs(tmp_path, *pairs)
+        return float(trainer.compute_loss(trainer.model, batch).detach())
+
+    one, other = loss(("Yes.", "No.", 1.0)), loss(("It is.", "It costs a lot.", 1.0))
+    both = loss(("Yes.", "No.", 1.0), ("It is.", "It costs a lot.", 3.0))
+    assert abs(one - other) > 0.01
+    assert both == pytest.approx((one + 3 * other) / 4, rel=1e-4)
+
+
+def test_a_pair_of_the_same_answer_is_imitated_and_pulls_no_other_way(tmp_path: Path) -> None:
+    trainer, batch = of_pairs(tmp_path, ("Yes, it is.", "Yes, it is.", 1.0))
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    found = gradients(trainer.model)
+    said_T = batch["completion_mask"][0, 1:] == 1
+    logits_T_V = trainer.model(input_ids=batch["input_ids"][:1]).logits[0, :-1]
+    imitated = cross_entropy(logits_T_V[said_T], batch["input_ids"][0, 1:][said_T])
+    imitated.backward()  # type: ignore[no-untyped-call]
+    assert torch.allclose(loss, imitated + math.log(2), rtol=1e-4)
+    assert_same(found, gradients(trainer.model))
 
 
 def test_grpos_judge_scores_a_sample_by_the_query_and_facts_of_its_row() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ def test_rows_have_the_columns_of_their_method() -> None:
     assert training_row("sft", ROW, QUERY, 0.3)["weight"] == 1.0
     assert training_row("sft", ROW, own, 0.3)["weight"] == 0.3
     rejected = [{"role": "assistant", "content": "No."}]
-    assert training_row("dpo", ROW, QUERY) == {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+    pair = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "weight": 1.0}
+    assert training_row("dpo", ROW, QUERY) == pair
+    assert training_row("dpo", ROW, own, 0.3) == pair | {"weight": 0.3}
+    assert training_row("dpo", replace(ROW, rejected=None), QUERY) == pair | {"rejected": chosen}
     facts = [{"title": "Parking", "text": "Parking is free.", "score": 0.5}]
     assert training_row("grpo", ROW, QUERY) == {
         "prompt": prompt,

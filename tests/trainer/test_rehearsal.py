@@ -61,5 +61,7 @@ def test_methods_learn_from_it_in_their_own_ways() -> None:
     order = next(case for case in asked(1) if case.suite == "orders")
     (word,) = order.avoid
     assert learnt(order, word, "How may I help?", method="dpo") == [("How may I help?", word)]
-    assert learnt(order, "How may I help?", "What would you like?", method="dpo") == []
+    assert learnt(order, "How may I help?", "What would you like?", method="dpo") == [
+        ("How may I help?", None)
+    ]
     assert learnt(order, word, "How may I help?", method="grpo") == []

@@ -141,13 +141,13 @@ def test_only_what_the_present_reward_calls_good_is_trained_on(lake: Lake) -> No
 
 
 def test_pairs_take_the_worst_of_the_same_group_as_the_present_reward_has_it(lake: Lake) -> None:
-    rows = replay(recalled(lake, reward=GroundedReward(), method="dpo"), "dpo")
+    rows = replay(recalled(lake, reward=GroundedReward(), method="dpo"))
     assert [(row.response_id, row.completion, row.rejected) for row in rows] == [
         ("r1", "Parking is free for guests.", "Parking is not free for guests.")
     ]
 
 
-def test_what_has_nothing_to_reject_teaches_no_pair_and_still_counts_as_learned(lake: Lake) -> None:
+def test_what_has_nothing_to_reject_is_learned_from_all_the_same(lake: Lake) -> None:
     found = recalled(lake, method="dpo")  # all are good
     assert told(found) == [("r7", "n2", 0), ("r1", "n2", 3)]
-    assert replay(found, "dpo") == []
+    assert [row.rejected for row in replay(found)] == [None, None]

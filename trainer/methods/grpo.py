@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from datasets import Dataset
 from trl.trainer.grpo_config import GRPOConfig
 
@@ -45,11 +46,13 @@ def make(order: Order, rows: list[dict[str, Any]], arguments: dict[str, Any], pa
     """
     found = Settings(**order.settings)
     queries = min(order.rows_per_step, len(rows))
+    # On CPUs all samples of a step go through the model at once, behind one copy of their prompts. On GPUs
+    # each has its own, and as many as there are queries are in memory at a time.
+    parts_of_step = GENERATIONS if torch.cuda.is_available() else 1
     settings = GRPOConfig(
         **arguments,
-        # One sample of each query in memory at a time; GENERATIONS times that are a step.
-        per_device_train_batch_size=queries,
-        gradient_accumulation_steps=GENERATIONS,
+        per_device_train_batch_size=queries * GENERATIONS // parts_of_step,
+        gradient_accumulation_steps=parts_of_step,
         num_generations=GENERATIONS,
         max_completion_length=order.max_tokens,
         temperature=order.temperature,

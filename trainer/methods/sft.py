@@ -29,17 +29,15 @@ def make(order: Order, rows: list[dict[str, Any]], arguments: dict[str, Any], pa
         train_sampling_strategy="group_by_length",  # rows of like length share a step: less padding
         remove_unused_columns=False,  # the model does not read the weight, the loss does
     )
-    weights = shares([row["weight"] for row in rows])
-    known = [row | {"weight": weight} for row, weight in zip(rows, weights, strict=True)]
-    trainer = CompletionTrainer(args=settings, train_dataset=Dataset.from_list(known), **parts)
+    trainer = CompletionTrainer(args=settings, train_dataset=Dataset.from_list(weighed(rows)), **parts)
     trainer.data_collator = Weighing(trainer.data_collator)
     return trainer
 
 
-def shares(weights: Sequence[float]) -> list[float]:
-    """The weights with a mean of 1: together they move as much as so many rows that all weigh the same."""
-    mean = sum(weights) / len(weights)
-    return [weight / mean for weight in weights]
+def weighed(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, with weights whose mean is 1: together they move as much as rows that all weigh the same."""
+    mean = sum(row["weight"] for row in rows) / len(rows)
+    return [row | {"weight": row["weight"] / mean} for row in rows]
 
 
 class Weighing:
