@@ -182,8 +182,8 @@ class TrainerSettings(Section):
     queries: Annotated[int, Field(ge=1)] = 400
     samples: Annotated[int, Field(ge=2, le=64)] = 8
     # Sample a query in rounds, and stop before `samples` where a very good completion is there already, or
-    # none comes near; what that would save is told by `python -m trainer.sampling_report NIGHT`. Not for dpo,
-    # which learns from a group's worse completions too.
+    # none comes near; what that would save is told by `python -m trainer.sampling_report NIGHT`. Only for
+    # sft: the other methods learn from a group's worse completions too.
     adaptive: bool = False
     # The prompts that completions are sampled from, in turn: served (as customers got it), quoted (the model
     # quotes the fact before it answers), first (the first fact alone). Training rows keep the served one.
@@ -210,9 +210,9 @@ class TrainerSettings(Section):
     verifiers: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {"private": 1.0}
     # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
     min_rows: Annotated[int, Field(ge=1)] = 40
-    # How the adapter learns. sft: imitate the best of each group; dpo: prefer it to the group's worst; grpo:
-    # sample anew while training, judged by the reward, for a multiple of the time.
-    method: Literal["sft", "dpo", "grpo"] = "sft"
+    # How the adapter learns. sft: imitate the best of each group; dpo: also prefer it to the group's worst,
+    # in less than twice the time; grpo: sample anew while training, judged by the reward, for a multiple.
+    method: Literal["sft", "dpo", "grpo"] = "dpo"
     # LoRA: rank, learning rate (0: the method's own), passes over the chosen rows, rows in a step.
     rank: Literal[1, 8, 16, 32, 64, 128] = 16
     learning_rate: Annotated[float, Field(ge=0)] = 0.0
@@ -221,7 +221,7 @@ class TrainerSettings(Section):
     # Rows that earlier nights of the window chose, to learn from again (not grpo), newest first; 0 for none.
     replay: Annotated[int, Field(ge=0)] = 1000
     # Cold start: a night with fewer questions than this, replayed ones included, fills up with some that the
-    # base model writes to facts of the documents; 100 are about as many as min_rows asks for. Only for sft. 0
+    # base model writes to facts of the documents; 100 are about as many as min_rows asks for. Not for grpo. 0
     # for none: a model's questions are no customers', so to begin with them is the operator's choice.
     synthetic: Annotated[int, Field(ge=0)] = 0
     # How much a row of such a question counts in training beside a customer's own, above 0 up to 1. Half, as

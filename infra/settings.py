@@ -83,7 +83,7 @@ class Settings(_Sources):
         if self.trainer.adaptive and self.trainer.method != "sft":
             raise ValueError(
                 f"trainer.adaptive ends groups before their worse answers, which trainer.method "
-                f"{self.trainer.method!r} learns from too: switch one of them off"
+                f"{self.trainer.method!r} learns from too: switch it off, or set trainer.method to 'sft'"
             )
         if self.trainer.rank > self.engine.max_rank:
             raise ValueError(

@@ -99,7 +99,7 @@ def test_wrong_variables_are_refused(tmp_path: Path, name: str, value: str, word
         ("[canary]\nsteps = [0.1, 0.5]", "canary.steps"),
         ("[agent]\nport = 8000", "same port"),
         ("[trainer]\nrank = 64", "engine.max_rank"),
-        ('[trainer]\nadaptive = true\nmethod = "dpo"', "trainer.adaptive"),
+        ("[trainer]\nadaptive = true", "set trainer.method to 'sft'"),
     ],
 )
 def test_wrong_files_are_refused(tmp_path: Path, text: str, words: str) -> None:
