@@ -12,7 +12,7 @@ from infra.events import Message
 from trainer.order import Method
 from trainer.queries import Query
 from trainer.reward.model import Reward
-from trainer.words import copied, negated, stems
+from trainer.words import added, copied, negated, stems
 
 # By how much a word-for-word copy of a fact must lead over an answer in other words, both being good.
 COPY = 0.2
@@ -88,8 +88,8 @@ def _says(text: str, answer: str, query: str) -> bool:
     Of 125 worst completions of help-desk questions (WorkArena) 35 were right, all but 9 of them by this; of
     145 of DSTC9's, where denials are most of what is worst, 9.
     """
-    added = set(stems(answer)) - set(stems(query))
-    return bool(added) and added <= set(stems(text)) and negated(text) == negated(answer)
+    told = added(answer, query)
+    return bool(told) and told <= set(stems(text)) and negated(text) == negated(answer)
 
 
 def worth(reward: Reward) -> float:

@@ -53,6 +53,11 @@ def stems(text: str) -> list[str]:
     return [_stemmer().stemWord(word) for word in words if word not in _EMPTY]
 
 
+def added(answer: str, query: str) -> set[str]:
+    """The content stems of the answer that the question does not hold."""
+    return set(stems(answer)) - set(stems(query))
+
+
 def negated(text: str) -> bool:
     """Whether the text denies: the polarity of "there is no parking" differs from "there is parking"."""
     return bool(_NEGATION.search(text))

@@ -45,12 +45,10 @@ def test_a_copy_of_a_fact_must_lead_clearly() -> None:
     assert best(group(*far, texts=("Parking is free", "Yes, we have parking."))) == 0
 
 
-def rejected(*texts: str, query: str = "") -> str | None:
+def rejected(*texts: str) -> str | None:
     """What DPO rejects of a group whose first text is good and worth 1, the others neither."""
     rewards = (Reward(1.0, good=True), *(Reward(0.1, good=False) for _ in texts[1:]))
-    known = group(*rewards, texts=texts)
-    asked = known.query.model_copy(update={"query": query or known.query.query})
-    (row,) = curate([Group(asked, known.texts, known.rewards)], "dpo")
+    (row,) = curate([group(*rewards, texts=texts)], "dpo")
     return row.rejected
 
 

@@ -8,7 +8,7 @@ gradients (Wang and Hegde 2024, Accelerating Direct Preference Optimization with
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -35,10 +35,11 @@ def share(ids_B_T: torch.Tensor, present_B_T: torch.Tensor, labels_B_T: torch.Te
     said: list[tuple[_Row, int]] = []
     for ids_T, present_T, said_T in zip(ids_B_T, present_B_T.bool(), labels_B_T != IGNORED, strict=True):
         prompt = tuple(ids_T[present_T & ~said_T].tolist())
-        row = rows.setdefault(prompt, _Row.of(prompt))
+        if prompt not in rows:
+            rows[prompt] = _Row.of(len(rows), prompt)
+        row = rows[prompt]
         said += [(row, place) for place in row.add(ids_T[said_T].tolist())]
     length = max(len(row.ids) for row in rows.values())
-    first = {id(row): number * length for number, row in enumerate(rows.values())}
 
     def filled(parts: list[list[int]], filler: int) -> torch.Tensor:
         return torch.tensor([part + [filler] * (length - len(part)) for part in parts], device=ids_B_T.device)
@@ -51,23 +52,24 @@ def share(ids_B_T: torch.Tensor, present_B_T: torch.Tensor, labels_B_T: torch.Te
             "position_ids": filled([row.positions for row in rows.values()], 0),
             "attention_mask": looks_P_L_L.tril()[:, None],
         },
-        before_N=torch.tensor([first[id(row)] + place for row, place in said], device=ids_B_T.device),
+        before_N=torch.tensor([row.number * length + place for row, place in said], device=ids_B_T.device),
     )
 
 
 @dataclass(slots=True)
 class _Row:
-    """A prompt and the answers behind it, a number for each token: the answer that it belongs to, the
-    prompt's being 0, and its position."""
+    """A prompt of so many tokens and the answers behind it, with two numbers for each token: the answer that
+    it belongs to, the prompt's being 0, and its position."""
 
+    number: int
     prompt: int
     ids: list[int]
-    answers: list[int] = field(default_factory=list)
-    positions: list[int] = field(default_factory=list)
+    answers: list[int]
+    positions: list[int]
 
     @classmethod
-    def of(cls, prompt: tuple[int, ...]) -> _Row:
-        return cls(len(prompt), list(prompt), [0] * len(prompt), list(range(len(prompt))))
+    def of(cls, number: int, prompt: tuple[int, ...]) -> _Row:
+        return cls(number, len(prompt), list(prompt), [0] * len(prompt), list(range(len(prompt))))
 
     def add(self, answer: list[int]) -> list[int]:
         """Puts an answer behind the others; the place of the token before each of its tokens."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from infra.events import Fact
-from trainer.words import SENTENCES, length, stems
+from trainer.words import SENTENCES, added, length, stems
 
 # Answers longer than this ramble: people's own replies to such questions have 8 to 30 words.
 LONGEST = 40
@@ -30,8 +30,8 @@ class Sentence:
 
     def holds(self, answer: str, query: str) -> float:
         """Share of what the answer adds to the question that stands here, 0 to 1; 0 where it adds nothing."""
-        added = set(stems(answer)) - set(stems(query))
-        return len(added & self.stems) / len(added) if added else 0.0
+        said = added(answer, query)
+        return len(said & self.stems) / len(said) if said else 0.0
 
 
 def asked(query: str, facts: Sequence[Fact]) -> Sentence | None:
