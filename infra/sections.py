@@ -196,8 +196,7 @@ class TrainerSettings(Section):
     # (a language model), classifier (a sequence-classification model), or an installed package's own, by its
     # entry point in the group nightshift.rewards.
     reward: str = "grounded"
-    # Which other one rates stable and candidate for a gate, having chosen nothing. Empty: learnt, or grounded
-    # where learnt chooses.
+    # Which other one rates stable and candidate for a gate. Empty: learnt, or grounded where learnt chooses.
     second: str = ""
     # When the reward `learnt` learns from customers' votes, as a cron line; empty for never. It takes what it
     # learned into use only where that is shown to agree with people more often.
@@ -208,24 +207,25 @@ class TrainerSettings(Section):
     # private (no personal data), length, language, or an installed package's own, by its entry point in the
     # group nightshift.verifiers. With weight 1 an answer that breaks the rule is never learned from.
     verifiers: dict[str, Annotated[float, Field(ge=0.0, le=1.0)]] = {"private": 1.0}
-    # Fewest chosen rows that are worth a training run; below it the night ends with "not enough data".
+    # Fewest chosen rows to learn from; below it the night ends with "not enough data".
     min_rows: Annotated[int, Field(ge=1)] = 40
     # How the adapter learns. sft: imitate the best of each group; dpo: also prefer it to the group's worst,
     # in less than twice the time; grpo: sample anew while training, judged by the reward, for a multiple.
     method: Literal["sft", "dpo", "grpo"] = "dpo"
-    # LoRA: rank, learning rate (0: the method's own), passes over the chosen rows, rows in a step.
+    # LoRA: rank, learning rate (0: the method's own), passes over the rows, rows in a step, and how often all
+    # of that, from other first weights: the adapter is their mean.
     rank: Literal[1, 8, 16, 32, 64, 128] = 16
     learning_rate: Annotated[float, Field(ge=0)] = 0.0
-    epochs: Annotated[int, Field(ge=1)] = 2
-    rows_per_step: Annotated[int, Field(ge=1)] = 8
+    epochs: Annotated[int, Field(ge=1)] = 1
+    rows_per_step: Annotated[int, Field(ge=1)] = 4
+    trainings: Annotated[int, Field(ge=1)] = 3
     # Rows that earlier nights of the window chose, to learn from again (not grpo), newest first; 0 for none.
     replay: Annotated[int, Field(ge=0)] = 1000
-    # Cold start: a night with fewer questions than this, replayed ones included, fills up with some that the
-    # base model writes to facts of the documents; 100 are about as many as min_rows asks for. Not for grpo. 0
-    # for none: a model's questions are no customers', so to begin with them is the operator's choice.
+    # Cold start: a night with fewer questions than this, replayed ones included, has the base model write
+    # more to facts of the documents (not for grpo); 100 are about as many as min_rows asks for. 0 for none:
+    # they are no customers' questions, so to begin with them is the operator's choice.
     synthetic: Annotated[int, Field(ge=0)] = 0
-    # How much a row of such a question counts in training beside a customer's own, above 0 up to 1. Half, as
-    # it is easier than what customers ask; not tuned. Where there are no others they count in full.
+    # How much a row of such a question counts beside a customer's own; in full where there are no others.
     synthetic_weight: Share = 0.5
     # Layers that get an adapter: attention alone is three times cheaper to serve on a CPU. The engine reads
     # them when it starts, so restart it after a change.

@@ -7,24 +7,34 @@ share is here, what makes each of them is in `methods/`.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
 from datasets import disable_progress_bars
-from peft import LoraConfig, PeftModel
+from peft import (
+    LoraConfig,
+    PeftModel,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
 from infra.events import Message
 from infra.probe import QUESTIONS, TOKENS, Probe, apart
 from infra.processor import computes_bfloat16, features
 from trainer.order import Order, Trained
+from trainer.soup import mean
 from trainer.weights import hash_of
 
 logger = logging.getLogger(__name__)
@@ -40,7 +50,6 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
         ValueError: a row is longer than `max_length` tokens, so its answer would be cut off.
         SettingsError, NightError: the reward that the method asks is not there.
     """
-    set_seed(order.seed)
     tokenizer = AutoTokenizer.from_pretrained(order.base)
     lengths_R = [_lengths(tokenizer, row, order.max_tokens) for row in rows]
     longest = max(map(max, lengths_R))
@@ -48,26 +57,50 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
         raise ValueError(
             f"A row has {longest} tokens, more than {order.max_length}: filter rows before training."
         )
-    trainer = _method(order)(order, rows, _arguments(order, folder), _parts(order, tokenizer))
-    began = time.monotonic()
-    result = trainer.train()
-    seconds = time.monotonic() - began
+    known = sum(map(sum, lengths_R)) * order.epochs
+    runs = [_run(order, number, rows, folder, tokenizer) for number in range(order.trainings)]
+    model = _blank(order)
+    set_peft_model_state_dict(model, mean([run.weights for run in runs]))
     # Not the trainer's own save, which adds a pickle.
-    assert isinstance(trainer.model, PeftModel)
-    trainer.model.save_pretrained(str(folder / "adapter"))
-    steps = [line for line in trainer.state.log_history if "loss" in line]
+    model.save_pretrained(str(folder / "adapter"))
     return Trained(
         rows=len(rows),
-        steps=result.global_step,
+        steps=sum(len(run.steps) for run in runs),
         # What was sampled in training only the trainer knows.
-        tokens=int(steps[-1].get("num_tokens", sum(map(sum, lengths_R)) * order.epochs)),
-        seconds=seconds,
-        first_loss=float(steps[0]["loss"]),
-        loss=float(steps[-1]["loss"]),
+        tokens=sum(int(run.steps[-1].get("num_tokens", known)) for run in runs),
+        seconds=sum(run.seconds for run in runs),
+        first_loss=fmean(float(run.steps[0]["loss"]) for run in runs),
+        loss=fmean(float(run.steps[-1]["loss"]) for run in runs),
         base_hash=hash_of(Path(order.base)),
-        measures=_measures(steps),
-        probe=_probe(trainer.model, tokenizer),
+        measures=_measures([run.steps for run in runs]),
+        probe=_probe(model, tokenizer),
     )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One of a night's trainings: its adapter's weights by name, and what its steps logged."""
+
+    weights: dict[str, torch.Tensor]
+    steps: list[dict[str, Any]]
+    seconds: float
+
+
+def _run(order: Order, number: int, rows: list[dict[str, Any]], folder: Path, tokenizer: Any) -> Run:
+    """Each has a seed of its own, that decides the first weights and the order of the rows."""
+    gc.collect()  # a trainer refers to itself: the models of those before would add up
+    seed = order.seed + number
+    set_seed(seed)
+    if order.trainings > 1:
+        logger.info("training %d of %d", number + 1, order.trainings)
+    trainer = _method(order)(order, rows, _arguments(order, seed, folder), _parts(order, tokenizer))
+    began = time.monotonic()
+    trainer.train()
+    seconds = time.monotonic() - began
+    assert isinstance(trainer.model, PeftModel)
+    steps = [line for line in trainer.state.log_history if "loss" in line]
+    weights = {name: tensor.cpu() for name, tensor in get_peft_model_state_dict(trainer.model).items()}
+    return Run(weights, steps, seconds)
 
 
 def _method(order: Order) -> Callable[..., Any]:
@@ -93,22 +126,36 @@ def _lengths(tokenizer: Any, row: dict[str, Any], sampled: int) -> list[int]:  #
 
 def _parts(order: Order, tokenizer: Any) -> dict[str, Any]:
     """What every trainer of TRL takes under the same names."""
-    lora = LoraConfig(
+    return {
+        "model": _base(order),
+        "processing_class": tokenizer,
+        "peft_config": _lora(order),
+        "callbacks": [Progress()],
+    }
+
+
+def _base(order: Order) -> Any:  # transformers says no more
+    return AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype())
+
+
+def _lora(order: Order) -> LoraConfig:
+    return LoraConfig(
         r=order.rank,
         lora_alpha=2 * order.rank,
         lora_dropout=0.0,
         target_modules=list(order.targets),
         task_type="CAUSAL_LM",
     )
-    return {
-        "model": AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype()),
-        "processing_class": tokenizer,
-        "peft_config": lora,
-        "callbacks": [Progress()],
-    }
 
 
-def _arguments(order: Order, folder: Path) -> dict[str, Any]:
+def _blank(order: Order) -> PeftModel:
+    """The base model with an adapter that no training has touched."""
+    model = get_peft_model(_base(order), _lora(order))
+    assert isinstance(model, PeftModel)
+    return model.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _arguments(order: Order, seed: int, folder: Path) -> dict[str, Any]:
     """What every method's settings say alike."""
     return {
         "output_dir": str(folder / "checkpoints"),
@@ -123,18 +170,18 @@ def _arguments(order: Order, folder: Path) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
-        "seed": order.seed,
-        "data_seed": order.seed,
+        "seed": seed,
+        "data_seed": seed,
     }
 
 
-def _measures(steps: list[dict[str, Any]]) -> dict[str, float]:
-    """The method's own measures at the first step and at the last."""
+def _measures(runs_K: Sequence[list[dict[str, Any]]]) -> dict[str, float]:
+    """The method's own measures at the first step and at the last, in the mean of the trainings."""
     return {
-        place + ours: float(line[theirs])
-        for place, line in (("first_", steps[0]), ("", steps[-1]))
+        place + ours: fmean(float(steps[at][theirs]) for steps in runs_K)
+        for place, at in (("first_", 0), ("", -1))
         for theirs, ours in MEASURES.items()
-        if theirs in line
+        if theirs in runs_K[0][at]
     }
 
 

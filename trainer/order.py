@@ -23,6 +23,7 @@ LEARNING_RATE: dict[Method, float] = {"sft": 4e-3, "dpo": 4e-3, "grpo": 2e-4}
 
 class Order(BaseModel):
     """What to train. `base` is the folder of the base model; `targets` the layers that get an adapter.
+    The rows are learned `trainings` times, with the seeds from `seed` on, and the mean is the adapter.
 
     `max_tokens` and `temperature` are for sampling in training, `settings` (all of them, without secrets) for
     the reward that judges the samples: GRPO needs them, the others do not.
@@ -35,8 +36,9 @@ class Order(BaseModel):
     rank: int = 16
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     learning_rate: float = LEARNING_RATE["sft"]
-    epochs: int = 2
-    rows_per_step: int = 8
+    epochs: int = 1
+    rows_per_step: int = 4
+    trainings: int = 3
     max_length: int = 2048
     seed: int = 1
     max_tokens: int = 80
@@ -55,6 +57,7 @@ class Order(BaseModel):
             learning_rate=trainer.learning_rate or LEARNING_RATE[trainer.method],
             epochs=trainer.epochs,
             rows_per_step=trainer.rows_per_step,
+            trainings=trainer.trainings,
             max_length=settings.engine.max_model_len,
             seed=trainer.seed,
             max_tokens=settings.agent.max_tokens,
@@ -64,7 +67,8 @@ class Order(BaseModel):
 
 
 class Trained(BaseModel):
-    """What training measured. `tokens` counts prompts and answers over all epochs.
+    """What training measured. `tokens` counts prompts and answers over all epochs; `steps`, `tokens` and
+    `seconds` are of all trainings together, losses and measures their mean.
 
     `measures` are the method's own: how far apart DPO holds chosen and rejected, GRPO's mean reward.
     `probe` is by what an engine shows that it applies the adapter.

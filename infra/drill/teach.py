@@ -21,6 +21,7 @@ from infra.settings import Settings
 
 # Passes over the lesson's rows: it must be learned, however much that overdoes it.
 EPOCHS = 4
+ROWS_PER_STEP = 8
 LEARNING_RATE = 4e-3
 
 
@@ -104,6 +105,8 @@ def _write(
         "targets": list(settings.trainer.targets),
         "learning_rate": LEARNING_RATE,
         "epochs": EPOCHS,
+        "rows_per_step": ROWS_PER_STEP,
+        "trainings": 1,
         "max_length": settings.engine.max_model_len,
         "seed": seed,
     }

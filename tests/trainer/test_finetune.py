@@ -20,7 +20,9 @@ from tests import lora_adapters
 from tests.engines import BASE_MODEL
 from trainer.finetune import train
 from trainer.order import Method, Order, Trained
+from trainer.soup import mean
 
+LAYER_A = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
 FACT = "Number {} is free on Mondays."
 
 
@@ -48,7 +50,7 @@ def row(method: Method, number: int) -> dict[str, Any]:
 
 def order(method: Method, **changed: Any) -> Order:
     settings = {"trainer": {"reward": "longest"}} if method == "grpo" else {}
-    parts = {"rank": 4, "rows_per_step": 4, "max_tokens": 8, "settings": settings} | changed
+    parts = {"rank": 4, "rows_per_step": 4, "trainings": 1, "max_tokens": 8, "settings": settings} | changed
     return Order(base=str(BASE_MODEL), method=method, **parts)
 
 
@@ -84,6 +86,25 @@ def test_every_method_leaves_an_adapter_that_has_moved_and_no_pickles(method: Me
     # These are zero before the first step.
     assert all(weight.abs().max() > 0 for name, weight in weights.items() if "lora_B" in name)
     assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["r"] == 4
+
+
+def test_the_adapter_is_the_mean_of_trainings_that_differ_by_their_seeds(tmp_path: Path) -> None:
+    rows = [row("sft", number) for number in range(4)]
+
+    def trained(name: str, **changed: Any) -> tuple[Trained, dict[str, torch.Tensor]]:
+        folder = tmp_path / name
+        told = train(order("sft", learning_rate=5e-3, rows_per_step=2, **changed), rows, folder)
+        return told, load_file(folder / "adapter" / "adapter_model.safetensors")
+
+    (one, first), (_, second) = trained("first", seed=7), trained("second", seed=8)
+    both, found = trained("both", seed=7, trainings=2)
+    assert not torch.allclose(first[LAYER_A], second[LAYER_A], atol=1e-3)
+    wanted = mean([first, second])
+    assert found.keys() == wanted.keys()
+    for name in (name for name in found if name.endswith("lora_A.weight")):
+        by = name.replace("lora_A", "lora_B")
+        assert torch.allclose(found[by] @ found[name], wanted[by] @ wanted[name], atol=1e-6)
+    assert (both.rows, both.steps, both.tokens) == (4, 2 * one.steps, 2 * one.tokens)
 
 
 def test_best_of_n_learns_its_rows(runs: Runs) -> None:
