@@ -162,6 +162,18 @@ def add_adapter(settings: Settings, tmp_path: Path, seed: int, quality: float = 
     return adapter.name
 
 
+def with_another_engine(settings: Settings, port: int, *, timeout_s: float) -> Settings:
+    """The settings with a second engine, and patience with an engine that hangs."""
+    engine = settings.engine.model_copy(update={"others": (f"http://127.0.0.1:{port}",)})
+    agent = settings.agent.model_copy(update={"timeout_s": timeout_s})
+    return settings.model_copy(update={"engine": engine, "agent": agent})
+
+
+def engine_ports(settings: Settings) -> list[int]:
+    """In the order of the engines."""
+    return [int(url.rpartition(":")[2]) for url in settings.engine.urls]
+
+
 @asynccontextmanager
 async def running(
     settings: Settings, *, log: EventLog | None = None, vectors: Vectors | None = None
