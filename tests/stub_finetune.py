@@ -29,7 +29,7 @@ def main(quality: float, folder: Path) -> None:
     """Writes an adapter that depends on the rows, so that each night's has a name of its own."""
     order = json.loads((folder / "order.json").read_text())
     rows = (folder / "rows.jsonl").read_text().splitlines()
-    assert all(json.loads(row).keys() == COLUMNS[order.get("method", "sft")] for row in rows)
+    assert all(json.loads(row).keys() == COLUMNS[order["method"]] for row in rows)
     adapter = folder / "adapter"
     adapter.mkdir(exist_ok=True)
     rng = np.random.default_rng(len(rows))

@@ -97,7 +97,7 @@ def worth(reward: Reward) -> float:
     return (reward.good + reward.value) / 2
 
 
-def curate(groups: Sequence[Group], method: Method = "sft") -> list[Row]:
+def curate(groups: Sequence[Group], method: Method) -> list[Row]:
     """One row for each group that teaches something by `method`, in the order of the groups.
 
     That is one with a good completion; for DPO one that is clearly worse comes along where there is one. GRPO

@@ -91,9 +91,7 @@ def _run(order: Order, number: int, rows: list[dict[str, Any]], folder: Path, to
     gc.collect()  # a trainer refers to itself: the models of those before would add up
     seed = order.seed + number
     set_seed(seed)
-    if order.trainings > 1:
-        logger.info("training %d of %d", number + 1, order.trainings)
-    trainer = _method(order)(order, rows, _arguments(order, seed, folder), _parts(order, tokenizer))
+    trainer = _method(order)(order, rows, _arguments(order, seed, folder), _parts(order, number, tokenizer))
     began = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - began
@@ -124,13 +122,13 @@ def _lengths(tokenizer: Any, row: dict[str, Any], sampled: int) -> list[int]:  #
     return [len(tokenizer.apply_chat_template(row["prompt"] + said, return_dict=False)) for said in answers]
 
 
-def _parts(order: Order, tokenizer: Any) -> dict[str, Any]:
+def _parts(order: Order, number: int, tokenizer: Any) -> dict[str, Any]:
     """What every trainer of TRL takes under the same names."""
     return {
         "model": _base(order),
         "processing_class": tokenizer,
         "peft_config": _lora(order),
-        "callbacks": [Progress()],
+        "callbacks": [Progress(number, order.trainings)],
     }
 
 
@@ -216,15 +214,17 @@ def _logprobs(model: PeftModel, ids: torch.Tensor, begin: int) -> tuple[float, .
 class Progress(TrainerCallback):
     """One line a step, so that long training is seen to move."""
 
+    def __init__(self, number: int = 0, trainings: int = 1) -> None:
+        self._which = f"training {number + 1} of {trainings}, " if trainings > 1 else ""
+
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any
     ) -> None:
         """Called by transformers with what the step measured."""
         if logs and "loss" in logs:
             told = ", ".join(f"{ours} {logs[name]:.3f}" for name, ours in MEASURES.items() if name in logs)
-            logger.info(
-                "step %d of %d, %s", state.global_step, state.max_steps, told or f"loss {logs['loss']:.3f}"
-            )
+            told = told or f"loss {logs['loss']:.3f}"
+            logger.info("%sstep %d of %d, %s", self._which, state.global_step, state.max_steps, told)
 
 
 def main(folder: Path) -> None:

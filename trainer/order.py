@@ -32,7 +32,7 @@ class Order(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: str
-    method: Method = "sft"
+    method: Method
     rank: int = 16
     targets: tuple[str, ...] = ("q_proj", "v_proj")
     learning_rate: float = LEARNING_RATE["sft"]

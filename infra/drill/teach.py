@@ -101,6 +101,7 @@ def _write(
     ]
     order = {
         "base": str(settings.base_model.resolve()),
+        "method": "sft",
         "rank": settings.trainer.rank,
         "targets": list(settings.trainer.targets),
         "learning_rate": LEARNING_RATE,

@@ -25,11 +25,11 @@ def group(*rewards: Reward, texts: tuple[str, ...] = ()) -> Group:
 
 def test_a_group_without_a_good_completion_teaches_nothing() -> None:
     assert best(group(Reward(0.99, good=False), Reward(0.5, good=False))) is None
-    assert curate([group(Reward(0.99, good=False))]) == []
+    assert curate([group(Reward(0.99, good=False))], "sft") == []
 
 
 def test_the_best_good_one_is_chosen_even_below_a_higher_doubtful_one() -> None:
-    rows = curate([group(Reward(0.9, good=False), Reward(0.6, good=True), Reward(0.8, good=True))])
+    rows = curate([group(Reward(0.9, good=False), Reward(0.6, good=True), Reward(0.8, good=True))], "sft")
     assert [(row.sample, row.completion, row.reward) for row in rows] == [(2, "answer 2", 0.8)]
 
 
