@@ -1,9 +1,9 @@
 """How fast a night fine-tunes: rows a second against TRL's own defaults and a bare loop, on the same rows.
 
-The rows are the demo's, prompts as customers' are and references as answers, or the first ones of the
-`rows.jsonl` that `BENCH_ROWS` names, from the folder `finetune` of a night that learned by SFT. Loss is each
-side's adapter on those rows, measured alike for all. `infra` imports no room and no torch, so each side is a
-program of its own.
+The rows are the demo's, prompts as customers' are, references as answers and other facts as rejected ones, or
+the first ones of the `rows.jsonl` that `BENCH_ROWS` names, from the folder `finetune` of a night that learned
+by DPO. Loss is each side's adapter on the good answers, measured alike for all. `infra` imports no room and
+no torch, so each side is a program of its own.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ from trainer.order import Order
 folder = Path(sys.argv[1])
 order = Order.model_validate_json((folder / "order.json").read_text())
 rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+answer = "completion" if order.method == "sft" else "chosen"
 lora = LoraConfig(
     r=order.rank, lora_alpha=2 * order.rank, target_modules=list(order.targets), task_type="CAUSAL_LM"
 )
@@ -61,7 +62,7 @@ def batches():
     def read(messages, **options):
         return tokenizer.apply_chat_template(messages, return_dict=False, **options)
     known = sorted((
-        (read(row["prompt"] + row["completion"]), len(read(row["prompt"], add_generation_prompt=True)))
+        (read(row["prompt"] + row[answer]), len(read(row["prompt"], add_generation_prompt=True)))
         for row in rows
     ), key=lambda one: len(one[0]))
     for first in range(0, len(known), order.rows_per_step):
@@ -93,20 +94,23 @@ from trainer.finetune import main
 main(folder)
 seconds = json.loads((folder / "trained.json").read_text())["seconds"]
 """
-# All as TRL has it, but for what must be equal: adapter, passes, rows in a step, longest row, learning rate
-# and its course. So it recomputes activations (gradient_checkpointing), and holds float32 weights under
+# All as TRL has it, but for what must be equal: adapter, passes, rows in a step, longest row, loss, learning
+# rate and its course. So it recomputes activations (gradient_checkpointing), and holds float32 weights under
 # bfloat16 autocast.
 _PEER = """
 from datasets import Dataset
-from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import SFTTrainer
-settings = SFTConfig(
+from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+from trainer.methods.dpo import BETA
+dpo = order.method == "dpo"
+Config, Trainer = (DPOConfig, DPOTrainer) if dpo else (SFTConfig, SFTTrainer)
+settings = Config(
     output_dir=str(folder / "checkpoints"), num_train_epochs=order.epochs, learning_rate=order.learning_rate,
     per_device_train_batch_size=order.rows_per_step, max_length=order.max_length, seed=order.seed,
     lr_scheduler_type="cosine", warmup_steps=0.1, use_cpu=not cuda, save_strategy="no", report_to=[],
+    **({"beta": BETA, "loss_type": ["sigmoid", "sft"]} if dpo else {}),
 )
-known = Dataset.from_list([{"prompt": row["prompt"], "completion": row["completion"]} for row in rows])
-trainer = SFTTrainer(model=order.base, args=settings, train_dataset=known, peft_config=lora)
+known = Dataset.from_list([{name: row[name] for name in row if name != "weight"} for row in rows])
+trainer = Trainer(model=order.base, args=settings, train_dataset=known, peft_config=lora)
 began = time.monotonic()
 trainer.train()
 seconds = time.monotonic() - began
@@ -126,7 +130,24 @@ for _ in range(order.epochs):
 seconds = time.monotonic() - began
 model.save_pretrained(str(folder / "adapter"))
 """
-SIDES = {"bare loop (floor)": _FLOOR, "TRL's defaults": _PEER, "a night": _OURS}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A way to train, by which method, and the side that it is compared with."""
+
+    method: str
+    program: str
+    peer: str
+
+
+SIDES = {
+    "SFT, bare loop (floor)": Side("sft", _FLOOR, "SFT, TRL's defaults"),
+    "SFT, TRL's defaults": Side("sft", _PEER, "SFT, TRL's defaults"),
+    "SFT, a night": Side("sft", _OURS, "SFT, TRL's defaults"),
+    "DPO, TRL's defaults": Side("dpo", _PEER, "DPO, TRL's defaults"),
+    "DPO, a night": Side("dpo", _OURS, "DPO, TRL's defaults"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +166,12 @@ def run(told: Callable[[str], object]) -> Table:
     """
     took: dict[str, list[Took]] = {name: [] for name in SIDES}
     with tempfile.TemporaryDirectory(prefix="nightshift-bench-") as folder:
-        _write(Path(folder))
+        for method in sorted({side.method for side in SIDES.values()}):
+            _write(method, Path(folder) / method)
         for number in range(1, ROUNDS + 1):
             # Every second round in the opposite order.
             for name in SIDES if number % 2 else reversed(SIDES):
-                took[name].append(_train(name, Path(folder)))
+                took[name].append(_train(name, Path(folder) / SIDES[name].method))
                 told(f"round {number} of {ROUNDS}, {name}: {took[name][-1].rate:.2f} rows/s")
     return table(took)
 
@@ -160,8 +182,8 @@ def table(took: dict[str, list[Took]]) -> Table:
     out = Table(title=title, title_justify="left")
     for column in ("side", "rows/s", "of TRL's defaults", "loss after it"):
         out.add_column(column)
-    peer = median(one.rate for one in took["TRL's defaults"])
     for name, runs in took.items():
+        peer = median(one.rate for one in took[SIDES[name].peer])
         rates = sorted(one.rate for one in runs)
         out.add_row(
             name,
@@ -172,23 +194,28 @@ def table(took: dict[str, list[Took]]) -> Table:
     return out
 
 
-def _write(folder: Path) -> None:
-    """The rows, and an order that is a night's but for one pass, once, by SFT."""
+def _write(method: str, folder: Path) -> None:
+    """The rows as `method` reads them, and an order that is a night's but for one pass, once."""
+    folder.mkdir()
     if name := os.environ.get("BENCH_ROWS"):
-        lines = Path(name).read_text().splitlines()[:ROWS]
+        known = [json.loads(line) for line in Path(name).read_text().splitlines()[:ROWS]]
     else:
-        lines = [json.dumps(row) for row in rows(random.Random(SEED))]
-    (folder / "rows.jsonl").write_text("".join(line + "\n" for line in lines))
+        known = list(rows(random.Random(SEED)))
+    if method == "sft":
+        known = [
+            {"prompt": row["prompt"], "completion": row["chosen"], "weight": row["weight"]} for row in known
+        ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in known))
     program = (
         "from infra.settings import load; from trainer.order import Order; "
-        "one = {'method': 'sft', 'epochs': 1, 'trainings': 1}; "
+        f"one = {{'method': '{method}', 'epochs': 1, 'trainings': 1}}; "
         "print(Order.of(load()).model_copy(update=one).model_dump_json())"
     )
     (folder / "order.json").write_text(_output("the order", [program]))
 
 
 def rows(rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Customers' questions with six facts of their business, the answering one among them."""
+    """Customers' questions with six facts of their business, the answering one among them: for DPO."""
     texts = {business.collection: [text for _, text in business.facts] for business in businesses()}
     names = {business.collection: business.name for business in businesses()}
     for question in rng.sample(questions(), ROWS):
@@ -202,13 +229,14 @@ def rows(rng: random.Random) -> Iterator[dict[str, Any]]:
         )
         yield {
             "prompt": [{"role": "system", "content": system}, {"role": "user", "content": question.text}],
-            "completion": [{"role": "assistant", "content": question.reference}],
+            "chosen": [{"role": "assistant", "content": question.reference}],
+            "rejected": [{"role": "assistant", "content": rng.choice(others)}],
             "weight": 1.0,
         }
 
 
 def _train(name: str, folder: Path) -> Took:
-    program = _BEGIN + SIDES[name] + _END
+    program = _BEGIN + SIDES[name].program + _END
     return Took(**json.loads(_output(name, [program, str(folder)]).splitlines()[-1]))
 
 

@@ -132,13 +132,17 @@ def test_training_speed_is_told_beside_trls_defaults() -> None:
     took = {
         name: [learning.Took(rate, 0.5) for rate in rates]
         for name, rates in zip(
-            learning.SIDES, ((4.0, 5.0, 6.0), (1.0, 2.0, 3.0), (2.0, 3.0, 7.0)), strict=True
+            learning.SIDES,
+            ((4.0, 5.0, 6.0), (1.0, 2.0, 3.0), (2.0, 3.0, 7.0), (1.0, 1.0, 1.0), (1.5, 1.5, 1.5)),
+            strict=True,
         )
     }
     assert cells(learning.table(took)) == [
-        ["bare loop (floor)", "5.00 (4.00 to 6.00)", "2.50", "0.500"],
-        ["TRL's defaults", "2.00 (1.00 to 3.00)", "1.00", "0.500"],
-        ["a night", "3.00 (2.00 to 7.00)", "1.50", "0.500"],
+        ["SFT, bare loop (floor)", "5.00 (4.00 to 6.00)", "2.50", "0.500"],
+        ["SFT, TRL's defaults", "2.00 (1.00 to 3.00)", "1.00", "0.500"],
+        ["SFT, a night", "3.00 (2.00 to 7.00)", "1.50", "0.500"],
+        ["DPO, TRL's defaults", "1.00 (1.00 to 1.00)", "1.00", "0.500"],
+        ["DPO, a night", "1.50 (1.50 to 1.50)", "1.50", "0.500"],
     ]
 
 
@@ -146,7 +150,8 @@ def test_what_is_trained_on_looks_like_a_nights_rows() -> None:
     made = list(learning.rows(random.Random(1)))
     assert len(made) == learning.ROWS
     for row in made:
-        answer = row["completion"][0]["content"]
+        answer = row["chosen"][0]["content"]
+        assert answer != row["rejected"][0]["content"]
         assert f"\n- {answer}" in row["prompt"][0]["content"]
         assert row["prompt"][0]["content"].count("\n- ") == learning.FACTS
         assert row["prompt"][1]["role"] == "user"
