@@ -213,12 +213,12 @@ class TrainerSettings(Section):
     # in less than twice the time; grpo: sample anew while training, judged by the reward, for a multiple.
     method: Literal["sft", "dpo", "grpo"] = "dpo"
     # LoRA: rank, learning rate (0: the method's own), passes over the rows, rows in a step, and how often all
-    # of that, from other first weights: the adapter is their mean.
+    # of that, from other first weights: the adapter is their mean (0: three times, twice above 300 rows).
     rank: Literal[1, 8, 16, 32, 64, 128] = 16
     learning_rate: Annotated[float, Field(ge=0)] = 0.0
     epochs: Annotated[int, Field(ge=1)] = 1
     rows_per_step: Annotated[int, Field(ge=1)] = 4
-    trainings: Annotated[int, Field(ge=1)] = 3
+    trainings: Annotated[int, Field(ge=0)] = 0
     # Rows that earlier nights of the window chose, to learn from again (not grpo), newest first; 0 for none.
     replay: Annotated[int, Field(ge=0)] = 1000
     # Cold start: a night with fewer questions than this, replayed ones included, has the base model write

@@ -58,7 +58,7 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
             f"A row has {longest} tokens, more than {order.max_length}: filter rows before training."
         )
     known = sum(map(sum, lengths_R)) * order.epochs
-    runs = [_run(order, number, rows, folder, tokenizer) for number in range(order.trainings)]
+    runs = [_run(order, number, rows, folder, tokenizer) for number in range(order.times(len(rows)))]
     model = _blank(order)
     set_peft_model_state_dict(model, mean([run.weights for run in runs]))
     # Not the trainer's own save, which adds a pickle.
@@ -91,7 +91,8 @@ def _run(order: Order, number: int, rows: list[dict[str, Any]], folder: Path, to
     gc.collect()  # a trainer refers to itself: the models of those before would add up
     seed = order.seed + number
     set_seed(seed)
-    trainer = _method(order)(order, rows, _arguments(order, seed, folder), _parts(order, number, tokenizer))
+    parts = _parts(order, tokenizer, Progress(number + 1, order.times(len(rows))))
+    trainer = _method(order)(order, rows, _arguments(order, seed, folder), parts)
     began = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - began
@@ -122,13 +123,13 @@ def _lengths(tokenizer: Any, row: dict[str, Any], sampled: int) -> list[int]:  #
     return [len(tokenizer.apply_chat_template(row["prompt"] + said, return_dict=False)) for said in answers]
 
 
-def _parts(order: Order, number: int, tokenizer: Any) -> dict[str, Any]:
+def _parts(order: Order, tokenizer: Any, progress: Progress) -> dict[str, Any]:
     """What every trainer of TRL takes under the same names."""
     return {
         "model": _base(order),
         "processing_class": tokenizer,
         "peft_config": _lora(order),
-        "callbacks": [Progress(number, order.trainings)],
+        "callbacks": [progress],
     }
 
 
@@ -214,8 +215,8 @@ def _logprobs(model: PeftModel, ids: torch.Tensor, begin: int) -> tuple[float, .
 class Progress(TrainerCallback):
     """One line a step, so that long training is seen to move."""
 
-    def __init__(self, number: int = 0, trainings: int = 1) -> None:
-        self._which = f"training {number + 1} of {trainings}, " if trainings > 1 else ""
+    def __init__(self, number: int = 1, trainings: int = 1) -> None:
+        self._which = f"training {number} of {trainings}, " if trainings > 1 else ""
 
     def on_log(
         self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any

@@ -74,3 +74,11 @@ def test_rows_have_the_columns_of_their_method() -> None:
 def test_the_manifest_names_the_method(tmp_path: Path) -> None:
     summary = Summary(settings(tmp_path, method="dpo"), {})
     assert summary.manifest({}, Verdict.NOT_ENOUGH_DATA, "")["settings"]["method"] == "dpo"
+
+
+@pytest.mark.parametrize(
+    ("method", "trainings", "rows", "times"),
+    [("dpo", 0, 40, 3), ("sft", 0, 300, 3), ("dpo", 0, 301, 2), ("grpo", 0, 40, 1), ("dpo", 5, 900, 5)],
+)
+def test_few_rows_are_learned_more_often(method: Method, trainings: int, rows: int, times: int) -> None:
+    assert Order(base="base", method=method, trainings=trainings).times(rows) == times
