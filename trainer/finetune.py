@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -92,7 +93,7 @@ def _run(order: Order, number: int, rows: list[dict[str, Any]], folder: Path, to
     seed = order.seed + number
     set_seed(seed)
     parts = _parts(order, tokenizer, Progress(number + 1, order.times(len(rows))))
-    trainer = _method(order)(order, rows, _arguments(order, seed, folder), parts)
+    trainer = _method(order)(order, rows, _arguments(order, len(rows), seed, folder), parts)
     began = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - began
@@ -154,14 +155,16 @@ def _blank(order: Order) -> PeftModel:
     return model.to("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _arguments(order: Order, seed: int, folder: Path) -> dict[str, Any]:
+def _arguments(order: Order, rows: int, seed: int, folder: Path) -> dict[str, Any]:
     """What every method's settings say alike."""
+    steps = math.ceil(rows / order.rows_per_step) * order.epochs
     return {
         "output_dir": str(folder / "checkpoints"),
         "num_train_epochs": order.epochs,
         "learning_rate": order.learning_rate,
         "lr_scheduler_type": "cosine",
-        "warmup_steps": 0.1,  # below 1 it is a share of the steps
+        # Below 1 it is a share of the steps. It begins at zero: of few steps that would be too many.
+        "warmup_steps": 0.1 if steps >= 10 else 0,
         "gradient_checkpointing": False,  # the model is small: recomputing would cost a third of the time
         "bf16": False,  # the model's own format counts, not a wrapper around it
         "use_cpu": not torch.cuda.is_available(),
