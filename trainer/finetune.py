@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,13 +21,7 @@ from typing import Any
 
 import torch
 from datasets import disable_progress_bars
-from peft import (
-    LoraConfig,
-    PeftModel,
-    get_peft_model,
-    get_peft_model_state_dict,
-    set_peft_model_state_dict,
-)
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
 
 from infra.events import Message
@@ -59,8 +52,16 @@ def train(order: Order, rows: list[dict[str, Any]], folder: Path) -> Trained:
             f"A row has {longest} tokens, more than {order.max_length}: filter rows before training."
         )
     known = sum(map(sum, lengths_R)) * order.epochs
-    runs = [_run(order, number, rows, folder, tokenizer) for number in range(order.times(len(rows)))]
-    model = _blank(order)
+    times = order.times(len(rows))
+
+    def run(number: int) -> tuple[PeftModel, Run]:
+        seeded = order.model_copy(update={"seed": order.seed + number})
+        return _run(seeded, rows, folder, tokenizer, Progress(number + 1, times))
+
+    # The last model takes the mean. The others are not kept: large ones have no room beside each other.
+    runs = [run(number)[1] for number in range(times - 1)]
+    model, last = run(times - 1)
+    runs.append(last)
     set_peft_model_state_dict(model, mean([run.weights for run in runs]))
     # Not the trainer's own save, which adds a pickle.
     model.save_pretrained(str(folder / "adapter"))
@@ -87,20 +88,21 @@ class Run:
     seconds: float
 
 
-def _run(order: Order, number: int, rows: list[dict[str, Any]], folder: Path, tokenizer: Any) -> Run:
-    """Each has a seed of its own, that decides the first weights and the order of the rows."""
+def _run(
+    order: Order, rows: list[dict[str, Any]], folder: Path, tokenizer: Any, progress: Progress
+) -> tuple[PeftModel, Run]:
+    """One training. The order's seed decides the first weights and the order of the rows."""
     gc.collect()  # a trainer refers to itself: the models of those before would add up
-    seed = order.seed + number
-    set_seed(seed)
-    parts = _parts(order, tokenizer, Progress(number + 1, order.times(len(rows))))
-    trainer = _method(order)(order, rows, _arguments(order, len(rows), seed, folder), parts)
+    set_seed(order.seed)
+    parts = _parts(order, tokenizer, progress)
+    trainer = _method(order)(order, rows, _arguments(order, len(rows), folder), parts)
     began = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - began
     assert isinstance(trainer.model, PeftModel)
     steps = [line for line in trainer.state.log_history if "loss" in line]
     weights = {name: tensor.cpu() for name, tensor in get_peft_model_state_dict(trainer.model).items()}
-    return Run(weights, steps, seconds)
+    return trainer.model, Run(weights, steps, seconds)
 
 
 def _method(order: Order) -> Callable[..., Any]:
@@ -126,45 +128,29 @@ def _lengths(tokenizer: Any, row: dict[str, Any], sampled: int) -> list[int]:  #
 
 def _parts(order: Order, tokenizer: Any, progress: Progress) -> dict[str, Any]:
     """What every trainer of TRL takes under the same names."""
-    return {
-        "model": _base(order),
-        "processing_class": tokenizer,
-        "peft_config": _lora(order),
-        "callbacks": [progress],
-    }
-
-
-def _base(order: Order) -> Any:  # transformers says no more
-    return AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype())
-
-
-def _lora(order: Order) -> LoraConfig:
-    return LoraConfig(
+    lora = LoraConfig(
         r=order.rank,
         lora_alpha=2 * order.rank,
         lora_dropout=0.0,
         target_modules=list(order.targets),
         task_type="CAUSAL_LM",
     )
+    return {
+        "model": AutoModelForCausalLM.from_pretrained(order.base, dtype=_dtype()),
+        "processing_class": tokenizer,
+        "peft_config": lora,
+        "callbacks": [progress],
+    }
 
 
-def _blank(order: Order) -> PeftModel:
-    """The base model with an adapter that no training has touched."""
-    model = get_peft_model(_base(order), _lora(order))
-    assert isinstance(model, PeftModel)
-    return model.to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _arguments(order: Order, rows: int, seed: int, folder: Path) -> dict[str, Any]:
+def _arguments(order: Order, rows: int, folder: Path) -> dict[str, Any]:
     """What every method's settings say alike."""
-    steps = math.ceil(rows / order.rows_per_step) * order.epochs
     return {
         "output_dir": str(folder / "checkpoints"),
         "num_train_epochs": order.epochs,
         "learning_rate": order.learning_rate,
         "lr_scheduler_type": "cosine",
-        # Below 1 it is a share of the steps. It begins at zero: of few steps that would be too many.
-        "warmup_steps": 0.1 if steps >= 10 else 0,
+        "warmup_steps": order.warmup(rows),  # below 1 it is a share of the steps
         "gradient_checkpointing": False,  # the model is small: recomputing would cost a third of the time
         "bf16": False,  # the model's own format counts, not a wrapper around it
         "use_cpu": not torch.cuda.is_available(),
@@ -172,8 +158,8 @@ def _arguments(order: Order, rows: int, seed: int, folder: Path) -> dict[str, An
         "save_strategy": "no",
         "report_to": [],
         "disable_tqdm": True,
-        "seed": seed,
-        "data_seed": seed,
+        "seed": order.seed,
+        "data_seed": order.seed,
     }
 
 

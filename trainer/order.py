@@ -5,6 +5,7 @@ No torch here: nights read it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -52,6 +53,11 @@ class Order(BaseModel):
     def times(self, rows: int) -> int:
         """How often so many rows are learned. Chance does less where they are many, and time more."""
         return self.trainings or (1 if self.method == "grpo" else 3 if rows <= FEW_ROWS else 2)
+
+    def warmup(self, rows: int) -> float:
+        """Share of the steps in which the learning rate rises. It begins at zero: of few, one is too many."""
+        steps = math.ceil(rows / self.rows_per_step) * self.epochs
+        return 0.1 if steps >= 10 else 0.0
 
     @classmethod
     def of(cls, settings: Settings) -> Order:

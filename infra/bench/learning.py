@@ -106,7 +106,8 @@ Config, Trainer = (DPOConfig, DPOTrainer) if dpo else (SFTConfig, SFTTrainer)
 settings = Config(
     output_dir=str(folder / "checkpoints"), num_train_epochs=order.epochs, learning_rate=order.learning_rate,
     per_device_train_batch_size=order.rows_per_step, max_length=order.max_length, seed=order.seed,
-    lr_scheduler_type="cosine", warmup_steps=0.1, use_cpu=not cuda, save_strategy="no", report_to=[],
+    lr_scheduler_type="cosine", warmup_steps=order.warmup(len(rows)), use_cpu=not cuda,
+    save_strategy="no", report_to=[],
     **({"beta": BETA, "loss_type": ["sigmoid", "sft"]} if dpo else {}),
 )
 known = Dataset.from_list([{name: row[name] for name in row if name != "weight"} for row in rows])

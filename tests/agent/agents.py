@@ -37,6 +37,8 @@ FACTS = (
     ("Arrival", "Check-in begins at 3 pm."),
     ("Wireless", "The wifi costs 5 pounds a day."),
 )
+# One about each fact.
+QUESTIONS = ("Is parking free?", "When is breakfast?", "Are dogs allowed?", "When is check-in?", "Wifi?")
 
 
 @dataclass(frozen=True, slots=True)

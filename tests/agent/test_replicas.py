@@ -12,6 +12,7 @@ import pytest
 from infra.events import DeploymentChanged
 from infra.settings import Settings
 from tests.agent.agents import (
+    QUESTIONS,
     Live,
     add_adapter,
     add_knowledge,
@@ -25,8 +26,6 @@ from tests.agent.test_canary import canary, usable
 from tests.stub_engine import StubEngine
 
 pytestmark = pytest.mark.clock
-
-QUESTIONS = ("Is parking free?", "When is breakfast?", "Are dogs allowed?", "When is check-in?", "Wifi?")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 from infra.events import DeploymentChanged
 from infra.settings import Settings
 from tests.agent.agents import (
+    QUESTIONS,
     Live,
     add_knowledge,
     engine_ports,
@@ -27,8 +28,9 @@ from tests.agent.agents import (
     with_another_engine,
 )
 from tests.agent.test_canary import usable
-from tests.agent.test_replicas import QUESTIONS, stream
+from tests.agent.test_replicas import stream
 from tests.engines import real_process, stub_process
+from tests.faults.customers import Customers
 from tests.faults.test_engine_restarted import adapter
 
 pytestmark = pytest.mark.clock
@@ -59,34 +61,26 @@ async def start(kind: str, stack: ExitStack, port: int, log: Path) -> str:
     return await asyncio.to_thread(stack.enter_context, process(port, log, killed=True))
 
 
-class Customers:
-    """Each asks one question after the other in its own conversation, every second one streamed."""
+class Asking(Customers):
+    """They have every second answer streamed. An answer that fails ends its customer's visit."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(live, CUSTOMERS)
         self.answered = 0
-        self._live = live
-        self._leaving = False
-        self._tasks = [asyncio.create_task(self._ask(number)) for number in range(CUSTOMERS)]
 
     async def more(self) -> None:
         """Waits for so many answers from now on."""
         before = self.answered
         await until(lambda: self.answered > before + ANSWERS or any(t.done() for t in self._tasks), 120.0)
 
-    async def leave(self) -> None:
-        """Raises what the first answer that failed raised."""
-        self._leaving = True
-        await asyncio.gather(*self._tasks)
-
-    async def _ask(self, number: int) -> None:
-        asked = number
-        while not self._leaving:
-            question, asked = QUESTIONS[asked % len(QUESTIONS)], asked + 1
-            if asked % 2:
-                await stream(self._live, question, f"c-{number}")
-            else:
-                await self._live.ask(question, f"c-{number}")
-            self.answered += 1
+    async def _ask(self, number: int, turn: int) -> None:
+        asked = number + turn
+        question = QUESTIONS[asked % len(QUESTIONS)]
+        if asked % 2:
+            await self._live.ask(question, f"c-{number}")
+        else:
+            await stream(self._live, question, f"c-{number}")
+        self.answered += 1
 
 
 async def test_an_engine_killed_and_started_again_under_load_costs_no_answer(
@@ -108,7 +102,7 @@ async def test_an_engine_killed_and_started_again_under_load_costs_no_answer(
         if kind == "stub":  # slow, so that answers are under way when one is killed
             for url in two.engine.urls:
                 await live.http.post(url + "/stub/faults", json={"kind": "slow", "times": None})
-        customers = Customers(live)
+        customers = Asking(live)
         await customers.more()
         await asyncio.to_thread(stacks[0].close)
         await customers.more()

@@ -21,9 +21,10 @@ from infra.events import DeploymentChanged
 from infra.registry import Registry
 from infra.settings import Settings
 from tests import lora_adapters, stub_answers
-from tests.agent.agents import Live, add_adapter, add_knowledge, running, until, until_ready
+from tests.agent.agents import QUESTIONS, Live, add_adapter, add_knowledge, running, until, until_ready
 from tests.agent.test_canary import canary, usable
 from tests.engines import real_process, stub_process
+from tests.faults.customers import Customers
 from tests.faults.test_swapped import read
 
 pytestmark = pytest.mark.clock
@@ -32,7 +33,6 @@ CUSTOMERS = 16
 GOAL_S = 10.0
 # Seconds of load before the kill, without an engine, and after its adapters are back.
 BEFORE_S, AWAY_S, AFTER_S = 2.0, 1.0, 2.0
-QUESTIONS = ("Is parking free?", "When is breakfast?", "Are dogs allowed?", "When is check-in?", "Wifi?")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,41 +51,31 @@ class Answer(NamedTuple):
     failure: str
 
 
-class Customers:
-    """Each asks one question after the other in its own conversation, until they leave."""
+class Streaming(Customers):
+    """They keep what they were told, and by whom, or what went wrong."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(live, CUSTOMERS)
         self.answers: list[Answer] = []
-        self._live = live
-        self._leaving = False
-        self._tasks = [asyncio.create_task(self._ask(number)) for number in range(CUSTOMERS)]
 
     def by(self, adapter: str, since: float) -> list[Answer]:
         return [
             one for one in self.answers if one.adapter == adapter and one.begun > since and not one.failure
         ]
 
-    async def leave(self) -> None:
-        self._leaving = True
-        await asyncio.gather(*self._tasks)
-
-    async def _ask(self, number: int) -> None:
-        asked = number
-        while not self._leaving:
-            begun, asked = time.monotonic(), asked + 1
-            body = {
-                "messages": [{"role": "user", "content": QUESTIONS[asked % len(QUESTIONS)]}],
-                "metadata": {"collection": "inn", "conversation_id": f"c-{number}"},
-                "max_tokens": 16,
-                "stream": True,
-            }
-            async with self._live.http.post(self._live.url + "/v1/chat/completions", json=body) as response:
-                arm, adapter = (
-                    response.headers.get(f"x-nightshift-{name}", "") for name in ("arm", "adapter")
-                )
-                text, failure = await read(response)
-            self.answers.append(Answer(begun, time.monotonic(), arm, adapter, text, failure))
-            await asyncio.sleep(0.1 if failure else 0.0)
+    async def _ask(self, number: int, turn: int) -> None:
+        begun = time.monotonic()
+        body = {
+            "messages": [{"role": "user", "content": QUESTIONS[(number + turn) % len(QUESTIONS)]}],
+            "metadata": {"collection": "inn", "conversation_id": f"c-{number}"},
+            "max_tokens": 16,
+            "stream": True,
+        }
+        async with self._live.http.post(self._live.url + "/v1/chat/completions", json=body) as response:
+            arm, adapter = (response.headers.get(f"x-nightshift-{name}", "") for name in ("arm", "adapter"))
+            text, failure = await read(response)
+        self.answers.append(Answer(begun, time.monotonic(), arm, adapter, text, failure))
+        await asyncio.sleep(0.1 if failure else 0.0)
 
 
 def started(kind: str, settings: Settings, log: Path) -> AbstractContextManager[str]:
@@ -114,7 +104,7 @@ async def test_adapters_are_back_soon_after_the_engine_and_nobody_notices_more(
             live.deploy(DeploymentChanged(action="promote", adapter=stable, actor="test"))
             live.deploy(canary(trial, 0.5))
             await usable(live, 2, 60.0)
-            customers = Customers(live)
+            customers = Streaming(live)
             await until(lambda: bool(customers.by(stable, 0) and customers.by(trial, 0)), 60.0)
             await asyncio.sleep(BEFORE_S)
             killed = time.monotonic()

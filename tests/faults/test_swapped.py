@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from infra.settings import Settings
 from tests import stub_answers
 from tests.agent.agents import Live, add_adapter, add_knowledge, running, until, until_ready
 from tests.agent.test_canary import canary, usable
+from tests.faults.customers import Customers
 from tests.stub_engine import StubEngine
 
 STREAMS = 50
@@ -43,39 +43,32 @@ class Streamed(NamedTuple):
         return stub_answers.makers(self.text) == {self.began}
 
 
-class Customers:
-    """They read one stream after the other until they leave, and finish the ones that they are at."""
+class Reading(Customers):
+    """They keep the streams that they read, and count the swaps meanwhile."""
 
     def __init__(self, live: Live) -> None:
+        super().__init__(live, STREAMS)
         self.streams: list[Streamed] = []
         self.failed: list[str] = []
         self.begun: Counter[str] = Counter()
         self.swaps = 0
-        self._live = live
-        self._leaving = False
-        self._tasks = [asyncio.create_task(self._ask(number)) for number in range(STREAMS)]
 
-    async def leave(self) -> None:
-        self._leaving = True
-        await asyncio.gather(*self._tasks)
-
-    async def _ask(self, number: int) -> None:
-        while not self._leaving:
-            before = self.swaps
-            body = {
-                "messages": [{"role": "user", "content": LONG if number % 2 else SHORT}],
-                "metadata": {"collection": "inn", "conversation_id": f"c-{number}"},
-                "stream": True,
-            }
-            url = f"{self._live.url}/v1/chat/completions"
-            async with self._live.http.post(url, json=body) as response:
-                began = response.headers.get("x-nightshift-adapter", "")
-                self.begun[began] += 1
-                text, failure = await read(response)
-            if failure:
-                self.failed.append(failure)
-            else:
-                self.streams.append(Streamed(began, text, self.swaps - before))
+    async def _ask(self, number: int, turn: int) -> None:
+        before = self.swaps
+        body = {
+            "messages": [{"role": "user", "content": LONG if number % 2 else SHORT}],
+            "metadata": {"collection": "inn", "conversation_id": f"c-{number}"},
+            "stream": True,
+        }
+        url = f"{self._live.url}/v1/chat/completions"
+        async with self._live.http.post(url, json=body) as response:
+            began = response.headers.get("x-nightshift-adapter", "")
+            self.begun[began] += 1
+            text, failure = await read(response)
+        if failure:
+            self.failed.append(failure)
+        else:
+            self.streams.append(Streamed(began, text, self.swaps - before))
 
 
 async def read(response: aiohttp.ClientResponse) -> tuple[str, str]:
@@ -93,7 +86,7 @@ async def read(response: aiohttp.ClientResponse) -> tuple[str, str]:
     return text, "" if last == "data: [DONE]" else f"ended with {last!r}"
 
 
-async def swap(live: Live, customers: Customers, name: str) -> None:
+async def swap(live: Live, customers: Reading, name: str) -> None:
     """Puts an adapter on canary, promotes it, and returns once some streams have begun with it as stable."""
     live.deploy(canary(name, 0.5))
     await usable(live, 2)
@@ -115,7 +108,7 @@ async def test_streams_end_with_the_adapter_that_they_began_with(
         stub.fault("*", "signed", None)
         live.deploy(DeploymentChanged(action="promote", adapter=first, actor="test"))
         await usable(live)
-        customers = Customers(live)
+        customers = Reading(live)
         for name in others:
             await swap(live, customers, name)
         await customers.leave()
