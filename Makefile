@@ -15,8 +15,9 @@ demo: model            ## one whole turn of the loop with real parts, in at most
 learn: model           ## several nights in a row, an hour or two; LEARN="--help" says what can be chosen
 	$(BIN)/python -m infra.learn $(LEARN)
 
+# One thread for each: two that wait for each other busily take four times as long beside another test's.
 test: model            ## the whole suite, the real engine included, two tests at a time
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 soak: model            ## the faults that must be survived, by their full counts: an hour or two
 	$(BIN)/pytest tests/faults --soak

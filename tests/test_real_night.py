@@ -40,6 +40,7 @@ async def circle(settings: Settings, real_engine: str) -> AsyncIterator[Circle]:
                 min_rows=1,
                 min_cases=10,
                 conduct=CONDUCT,
+                trainings=1,
                 held_out=tuple({question.collection for question in parts.held_out}),
             ),
         }

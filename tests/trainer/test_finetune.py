@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from infra.engine import Engine
 from infra.probe import QUESTIONS, TOKENS, apart, wrong
@@ -51,20 +50,11 @@ def row(method: Method, number: int) -> dict[str, Any]:
 
 def order(method: Method, **changed: Any) -> Order:
     settings = {"trainer": {"reward": "longest"}} if method == "grpo" else {}
-    parts = {"rank": 4, "rows_per_step": 4, "trainings": 1, "max_tokens": 8, "settings": settings} | changed
-    return Order(base=str(BASE_MODEL), method=method, **parts)
+    parts = {"rank": 4, "rows_per_step": 4, "trainings": 1, "max_tokens": 8, "settings": settings}
+    return Order.model_validate({"base": str(BASE_MODEL), "method": method} | parts | changed)
 
 
 Runs = dict[Method, tuple[Trained, Path]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other busily take four times as long beside another test's."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +88,24 @@ def test_every_method_leaves_an_adapter_that_has_moved_and_no_pickles(method: Me
     assert json.loads((folder / "adapter" / "adapter_config.json").read_text())["r"] == 4
 
 
-def test_the_adapter_is_the_mean_of_trainings_that_differ_by_their_seeds(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shallow(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a model with one layer: the base model's words, and weights of chance."""
+    folder = str(tmp_path_factory.mktemp("shallow"))
+    config = AutoConfig.from_pretrained(BASE_MODEL, num_hidden_layers=1)
+    LlamaForCausalLM(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    AutoTokenizer.from_pretrained(BASE_MODEL).save_pretrained(folder)
+    return folder
+
+
+def test_the_adapter_is_the_mean_of_trainings_that_differ_by_their_seeds(
+    shallow: str, tmp_path: Path
+) -> None:
     rows = [row("sft", number) for number in range(2)]
 
     def trained(name: str, **changed: Any) -> tuple[Trained, dict[str, torch.Tensor]]:
         folder = tmp_path / name
-        told = train(order("sft", learning_rate=5e-3, **changed), rows, folder)
+        told = train(order("sft", base=shallow, learning_rate=5e-3, **changed), rows, folder)
         return told, load_file(folder / "adapter" / "adapter_model.safetensors")
 
     (one, first), (_, second) = trained("first", seed=7), trained("second", seed=8)
