@@ -30,6 +30,8 @@ _DECLINES = re.compile(
     r"|sorry|colleague|contact|please (?:ask|call)|reach out)\b",
     re.IGNORECASE,
 )
+# A number, with the half of the day where it is a time.
+_FIGURE = re.compile(r"(\d+(?:[.:,]\d+)*)(?:\s*([ap])\.?m\b|([ap])\b)?", re.IGNORECASE)
 # Words that carry no content of their own. Negations are polarity's business, "yes" and "any" are noise.
 _EMPTY = frozenset(
     """
@@ -56,6 +58,15 @@ def stems(text: str) -> list[str]:
 def added(answer: str, query: str) -> set[str]:
     """The content stems of the answer that the question does not hold."""
     return set(stems(answer)) - set(stems(query))
+
+
+def figures(text: str) -> set[str]:
+    """The numbers of the text; times also with their half of the day: "11:00 AM" holds "11" and "11a"."""
+    found = set()
+    for number, *halves in _FIGURE.findall(text.lower()):
+        plain = re.sub(r"[.:]00$", "", number.replace(",", ""))
+        found |= {plain, plain + "".join(halves)}
+    return found
 
 
 def negated(text: str) -> bool:

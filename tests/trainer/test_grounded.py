@@ -49,6 +49,23 @@ def test_a_yes_before_a_denial_is_not_good() -> None:
     assert not score("Yes, pets are not allowed at the inn.", denied, "Can I bring my dog?").good
 
 
+@pytest.mark.parametrize(
+    ("fact", "answer", "good"),
+    [
+        ("The check-out time is 11:00 AM.", "Check-out time is 11 am.", True),
+        ("The check-out time is 11:00 AM.", "Check-out time is 11.", True),
+        ("The check-out time is 11:00 AM.", "The check-out time is 11:00 PM.", False),
+        ("The check-out time is 11:00 AM.", "The check-out time is 8 AM.", False),
+        ("The check-out time is 11:00.", "The check-out time is 11:00 AM.", False),
+        ("The check-out time is 11:00.", "The check-out time of room 12 is 11:00.", True),  # as the question
+    ],
+)
+def test_a_number_that_nobody_said_is_not_good(fact: str, answer: str, good: bool) -> None:
+    rated = score(answer, (Fact(title="", text=fact),), "When is check-out time of room 12?")
+    assert rated.good is good
+    assert (rated.value <= 0.3) is not good
+
+
 def test_the_value_orders_answers_and_names_its_parts() -> None:
     right, reversed_, other = (
         score(text)

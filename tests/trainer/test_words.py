@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.words import covered, declines, length, negated, stems
+from trainer.words import covered, declines, figures, length, negated, stems
 
 
 def test_stems_drop_empty_words_and_keep_numbers_and_times() -> None:
@@ -31,6 +31,12 @@ def test_stems_drop_empty_words_and_keep_numbers_and_times() -> None:
 )
 def test_negated(text: str, expected: bool) -> None:
     assert negated(text) is expected
+
+
+def test_figures_are_numbers_and_halves_of_the_day() -> None:
+    assert figures("From 7:30a to 11:00 A.M., $1,200 or 50%") == {"7:30", "7:30a", "11", "11a", "1200", "50"}
+    assert figures("8pm, 3 a day, no. 4 apples") == {"8", "8p", "3", "4"}
+    assert figures("none") == set()
 
 
 def test_covered_counts_distinct_stems() -> None:
