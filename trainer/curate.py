@@ -24,6 +24,13 @@ COPY = 0.2
 MARGIN = 0.3
 
 
+# How much a row counts whose completion tells more than its question held, beside one that only turns the
+# question into a statement. Half of a night's rows do no more, since small models do that best; learned from
+# alike they teach it: 1.00 of the questions that held the whole fact were then answered rightly, 0.31 of
+# those that held none of its words.
+TELLS = 3.0
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """The N completions of one query with their rewards, in the order of sampling."""
@@ -90,6 +97,12 @@ def _says(text: str, answer: str, query: str) -> bool:
     """
     told = added(answer, query)
     return bool(told) and told <= set(stems(text)) and negated(text) == negated(answer)
+
+
+def weight(completion: str, query: Query) -> float:
+    """How much a row counts in training: TELLS where it says something of the facts beside the question."""
+    known = {stem for fact in query.facts for stem in stems(fact.text)}
+    return TELLS if added(completion, query.query) & known else 1.0
 
 
 def worth(reward: Reward) -> float:

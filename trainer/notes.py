@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trainer.curate import Row
+from trainer.curate import Row, weight
 from trainer.evaluate import Answered, Prompted
 from trainer.gates import Gate, Pair, Verdict
 from trainer.order import Method
@@ -223,16 +223,17 @@ def training_row(
 ) -> dict[str, Any]:
     """A row as the fine-tuning reads it: customers' text is the prompt, never the target.
 
-    The columns are those that TRL's trainer of the method knows, and how much the row counts: 1, or
-    `synthetic_weight` for a night's own question. What DPO has nothing to reject for holds the chosen answer
-    on both sides. GRPO's judge gets query and facts, and no weight. What is rehearsed has no query, and
-    nothing to teach GRPO.
+    The columns are those that TRL's trainer of the method knows, and how much the row counts: its `weight`,
+    times `synthetic_weight` for a night's own question. What DPO has nothing to reject for holds the chosen
+    answer on both sides. GRPO's judge gets query and facts, and no weight. What is rehearsed has no query,
+    counts once, and has nothing to teach GRPO.
     """
     prompt = {"prompt": [{"role": message.role, "content": message.content} for message in row.prompt]}
     if method == "grpo":
         assert query is not None, "GRPO samples a query anew"
         return prompt | {"query": query.query, "facts": [fact.model_dump() for fact in query.facts]}
-    counts = prompt | {"weight": synthetic_weight if query and query.synthetic else 1.0}
+    share = synthetic_weight if query and query.synthetic else 1.0
+    counts = prompt | {"weight": share * (weight(row.completion, query) if query else 1.0)}
     chosen = [{"role": "assistant", "content": row.completion}]
     if method == "sft":
         return counts | {"completion": chosen}

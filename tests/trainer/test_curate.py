@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra.events import Fact, Message
-from trainer.curate import Group, best, curate
+from trainer.curate import TELLS, Group, best, curate, weight
 from trainer.queries import Query
 from trainer.reward.model import Reward
 
@@ -43,6 +43,13 @@ def test_a_copy_of_a_fact_must_lead_clearly() -> None:
     assert best(group(*near, texts=("Parking is free", "Yes, parking is free."))) == 1
     far = (Reward(1.0, good=True), Reward(0.75, good=True))
     assert best(group(*far, texts=("Parking is free", "Yes, we have parking."))) == 0
+
+
+def test_what_tells_more_than_the_question_held_counts_for_more() -> None:
+    query = group().query
+    assert weight("Yes, parking is free.", query) == TELLS
+    assert weight("Yes, there is parking.", query) == 1.0
+    assert weight("Yes, there is a helicopter.", query) == 1.0  # no fact says so
 
 
 def rejected(*texts: str) -> str | None:

@@ -10,7 +10,7 @@ import pytest
 
 from infra.events import Fact, Message
 from infra.settings import Settings
-from trainer.curate import Row
+from trainer.curate import TELLS, Row
 from trainer.gates import Verdict
 from trainer.notes import training_row
 from trainer.order import LEARNING_RATE, Method, Order
@@ -54,14 +54,14 @@ def test_the_reward_of_the_night_can_be_made_from_the_order_alone(tmp_path: Path
 def test_rows_have_the_columns_of_their_method() -> None:
     prompt = [{"role": "user", "content": "Is there parking?"}]
     chosen = [{"role": "assistant", "content": "Yes, it is free."}]
-    assert training_row("sft", ROW, QUERY) == {"prompt": prompt, "completion": chosen, "weight": 1.0}
+    assert training_row("sft", ROW, QUERY) == {"prompt": prompt, "completion": chosen, "weight": TELLS}
     own = QUERY.model_copy(update={"synthetic": True})
-    assert training_row("sft", ROW, QUERY, 0.3)["weight"] == 1.0
-    assert training_row("sft", ROW, own, 0.3)["weight"] == 0.3
+    assert training_row("sft", ROW, QUERY, 0.3)["weight"] == TELLS
+    assert training_row("sft", ROW, own, 0.3)["weight"] == 0.3 * TELLS
     rejected = [{"role": "assistant", "content": "No."}]
-    pair = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "weight": 1.0}
+    pair = {"prompt": prompt, "chosen": chosen, "rejected": rejected, "weight": TELLS}
     assert training_row("dpo", ROW, QUERY) == pair
-    assert training_row("dpo", ROW, own, 0.3) == pair | {"weight": 0.3}
+    assert training_row("dpo", ROW, own, 0.3) == pair | {"weight": 0.3 * TELLS}
     assert training_row("dpo", replace(ROW, rejected=None), QUERY) == pair | {"rejected": chosen}
     facts = [{"title": "Parking", "text": "Parking is free.", "score": 0.5}]
     assert training_row("grpo", ROW, QUERY) == {

@@ -46,7 +46,7 @@ def make(order: Order, rows: list[dict[str, Any]], arguments: dict[str, Any], pa
 
 class PairTrainer(DPOTrainer):
     """TRL's trainer, with rows that count by their weights. Its loss is a mean over rows, so it is asked for
-    the rows of each weight by themselves: a night has two weights at most."""
+    the rows of each weight by themselves: a night has four weights at most."""
 
     def _compute_loss(self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool) -> Any:
         weight_B = inputs["weight"]
