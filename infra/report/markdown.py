@@ -13,8 +13,8 @@ from infra.report.changes import View
 # What means something in Markdown, tables included; and the colon of an address, which would become a link.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~:]|(?<=www)\.")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
-# Rows of the lineage: a longer one is in the JSON.
-LINEAGE = 200
+# Rows of the lineage, which is to be looked things up in, not read: all of it is in the JSON.
+LINEAGE = 10
 
 
 def markdown(report: View) -> str:
@@ -159,7 +159,9 @@ def _lineage(lineage: View) -> str:
     if not answers:
         return origin
     rows = ((row["response_id"], _conversation(row)) for row in answers[:LINEAGE])
-    more = f"\n\n{len(answers) - LINEAGE:,} more are in the JSON." if len(answers) > LINEAGE else ""
+    left = len(answers) - LINEAGE
+    whole = f"`nightshift night show {escaped(lineage['night'])} --json`"
+    more = f"\n\nAnd {left:,} more: {whole}." if left > 0 else ""
     own = sum(bool(row["synthetic"]) for row in answers)
     told = f"It learned beside {len(answers) - own:,} answers of {lineage['conversations']:,} conversations."
     told += f" {own:,} questions more it wrote itself." if own else ""

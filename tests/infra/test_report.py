@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from infra.errors import NotFound
 from infra.report import night as nights
 from infra.report.changes import changes, distance
-from infra.report.markdown import escaped, markdown
+from infra.report.markdown import LINEAGE, escaped, markdown
 from tests.infra import dashboard_business as business
 
 HOSTILE = "a|b `code` [link](javascript:alert(1)) <img src=x> **bold**\n# head\n- item www.evil.example http://evil.example"
@@ -145,6 +145,13 @@ def test_the_markdown_has_everything() -> None:
         "2.0% | 9.0%",
     ):
         assert words in text, words
+
+
+def test_a_long_lineage_is_told_by_its_first_rows_and_where_the_others_are() -> None:
+    text = markdown(nights.told(row(), {}, [learned(n) for n in range(300)], []))
+    assert "beside 300 answers" in text
+    assert text.count("| resp-") == LINEAGE
+    assert f"And 290 more: `nightshift night show {row()['night']} --json`." in text
 
 
 def test_a_question_that_the_night_wrote_itself_leads_to_no_conversation() -> None:
