@@ -7,11 +7,15 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from infra.dashboard.wording import NONE, duration, number, percent, points
+from infra.dashboard.wording import NONE, duration, number, percent, plural, points
 from infra.report.changes import View
 
-# What means something in Markdown, tables included; and the colon of an address, which would become a link.
-_SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~:]|(?<=www)\.")
+# What means something in Markdown, tables included: anywhere, at the beginning of a text, or in an address,
+# which would become a link. No more than that, since people read it on terminals too.
+_SPECIAL = re.compile(
+    r"[\\`*_{}\[\]|~]|^[#+-](?=[#\s]|$)|:(?=//)|(?<=mailto):|(?<=xmpp):|(?<=www)\.", re.IGNORECASE
+)
+_ITEM = re.compile(r"^(\d+)([.)])(?=\s|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 # Rows of the lineage, which is to be looked things up in, not read: all of it is in the JSON.
 LINEAGE = 10
@@ -39,7 +43,8 @@ def plain(text: object) -> str:
 
 def escaped(text: object) -> str:
     """A text in one line that means nothing in Markdown or HTML."""
-    return _SPECIAL.sub(lambda match: "\\" + match[0], html.escape(plain(text), quote=False))
+    special = _SPECIAL.sub(lambda match: "\\" + match[0], html.escape(plain(text), quote=False))
+    return _ITEM.sub(r"\1\\\2", special)
 
 
 def _head(report: View) -> str:
@@ -103,8 +108,8 @@ def _changes(changes: View) -> str:
         return ""
     counts = changes["counts"]
     told = (
-        f"Of {changes['cases']:,} questions, {counts['fixed']:,} are answered rightly now that were not "
-        f"before, and {counts['broken']:,} the other way round; {counts['right']:,} stayed right, "
+        f"Of {plural(changes['cases'], 'question')}, {plural(counts['fixed'], 'is', 'are')} answered rightly "
+        f"now, not before, and {counts['broken']:,} the other way round; {counts['right']:,} stayed right, "
         f"{counts['wrong']:,} wrong. Of these, {changes['reworded']:,} are answered in other words."
     )
     parts = [told, _answers(changes["shown"])]
@@ -163,8 +168,9 @@ def _lineage(lineage: View) -> str:
     whole = f"`nightshift night show {escaped(lineage['night'])} --json`"
     more = f"\n\nAnd {left:,} more: {whole}." if left > 0 else ""
     own = sum(bool(row["synthetic"]) for row in answers)
-    told = f"It learned beside {len(answers) - own:,} answers of {lineage['conversations']:,} conversations."
-    told += f" {own:,} questions more it wrote itself." if own else ""
+    told = f"It learned beside {plural(len(answers) - own, 'answer')} of "
+    told += f"{plural(lineage['conversations'], 'conversation')}."
+    told += f" {plural(own, 'question')} more it wrote itself." if own else ""
     return f"{origin} {told}\n\n{_table(('answer', 'conversation'), rows)}{more}"
 
 

@@ -136,7 +136,7 @@ def test_the_markdown_has_everything() -> None:
     )
     for words in (
         "400 questions of customers about 3 collections",
-        "1 are answered rightly now",
+        "1 is answered rightly now",
         "1 the other way round",
         "| resample | 11 min 13 s | 61,234 |",
         "snapshot 41",
@@ -164,9 +164,22 @@ def test_a_question_that_the_night_wrote_itself_leads_to_no_conversation() -> No
     text = markdown(report)
     assert "0 questions of customers" in text
     assert "and 55 that the night wrote itself" in text
-    assert "beside 1 answers of 1 conversations. 1 questions more it wrote itself." in text
-    assert "| synthetic-1 | none, the night asked itself\\: Can I \\| park? |" in text
+    assert "beside 1 answer of 1 conversation. 1 question more it wrote itself." in text
+    assert "| synthetic-1 | none, the night asked itself: Can I \\| park? |" in text
     assert "- Can I \\| park?" in text
+
+
+@pytest.mark.parametrize(
+    "text", ["# head", "## head", "- item", "-", "+ item", "1. item", "10) item", "> word"]
+)
+def test_a_text_begins_nothing_in_markdown(text: str) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(f"{escaped(text)}\n")
+    assert [token.type for token in tokens] == ["paragraph_open", "inline", "paragraph_close"]
+
+
+def test_a_text_is_left_as_it_is_where_it_means_nothing() -> None:
+    plain = "Open from 9:30 (+1 hour on Sundays!), for -5% and #1"
+    assert escaped(plain) == plain
 
 
 def test_hostile_texts_stay_texts_in_markdown() -> None:
