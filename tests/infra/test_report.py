@@ -170,7 +170,7 @@ def test_a_question_that_the_night_wrote_itself_leads_to_no_conversation() -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["# head", "## head", "- item", "-", "+ item", "1. item", "10) item", "> word"]
+    "text", ["# head", "## head", "- item", "-", "+ item", "1. item", "100) item", "> word"]
 )
 def test_a_text_begins_nothing_in_markdown(text: str) -> None:
     tokens = MarkdownIt("commonmark").enable("table").parse(f"{escaped(text)}\n")
