@@ -17,6 +17,8 @@ from typing import Any
 
 import aiohttp
 
+from infra.dashboard.asking import Probe
+from infra.dashboard.rooms import ask
 from infra.demo.business import Cast
 from infra.demo.customers import Customers, conversations
 from infra.demo.stage import write_knowledge, write_suite
@@ -64,6 +66,11 @@ def room(module: str, settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def up(port: int) -> bool:
+    """Whether the room there says that it is ready."""
+    return ask(Probe("127.0.0.1", port)).state == "up"
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -136,6 +143,8 @@ async def running(settings: Settings, parts: Cast) -> AsyncIterator[Circle]:
     async with aiohttp.ClientSession() as session:
         log = open_log(settings)
         with room("agent", settings), room("collector", settings):
+            # While the collector makes the record, a reader may see one without a schema.
+            await until(lambda: up(settings.collector.port))
             customers = Customers(settings.agent.url, session, settings.agent.model, seed=1)
             yield Circle(parts, settings, session, log, customers)
         log.close()

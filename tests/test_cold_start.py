@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from infra.dashboard.asking import Probe
-from infra.dashboard.rooms import ask
 from infra.demo.business import Cast, cast
 from infra.report import night as reports
 from infra.report.markdown import markdown
@@ -84,9 +82,6 @@ async def test_its_documents_ask_what_its_customers_have_not_asked_yet(circle: C
 
 
 async def test_once_an_adapter_serves_only_customers_begin_another_night(circle: Circle) -> None:
-    # The record is there, and empty. While the collector makes it, a reader may still see no schema.
-    collector = Probe("127.0.0.1", circle.settings.collector.port)
-    await until(lambda: ask(collector).state == "up")
     first = await circle.night("20261124T0200Z", stub_finetune(0.97))
     assert first.verdict is Verdict.PASS
     assert circle.state().canary == first.adapter

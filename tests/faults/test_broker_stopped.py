@@ -8,20 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from infra.dashboard.asking import Probe
-from infra.dashboard.rooms import ask
 from infra.eventlog.outbox import waiting_in
 from infra.events import Topic
 from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests import brokers
 from tests.agent.agents import add_knowledge
-from tests.circle import ROOT, room
+from tests.circle import ROOT, room, up
 from tests.faults.load import Load, Sent, quantile, recorded, steady, until_recorded
 from tests.ports import find_ports
 from tests.waiting import until
@@ -115,13 +114,6 @@ def engine(port: int) -> Iterator[subprocess.Popen[bytes]]:
             process.kill()
 
 
-def until_up(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while (health := ask(Probe("127.0.0.1", port))).state != "up":
-        assert time.monotonic() < deadline, health
-        time.sleep(0.1)
-
-
 def busy(processes: dict[str, int], seconds: float) -> str:
     """Which part of one core each process took, in words."""
     spent = {name: psutil.Process(pid).cpu_times() for name, pid in processes.items()}
@@ -156,7 +148,7 @@ def test_nobody_notices_and_nothing_is_lost(
         room("collector", settings) as collector,
     ):
         for port in (settings.agent.port, settings.collector.port):
-            until_up(port)
+            until(partial(up, port), f"the room at port {port}", 30.0, 0.1)
         began = time.monotonic()
         with steady(settings.agent.url, course.rate, tmp_path / "sent.jsonl") as load:
             times = play(settings, broker, load, course)

@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from infra.dashboard.asking import Probe
-from infra.dashboard.rooms import ask
 from infra.process import Process
 from infra.registry import Registry
 from infra.sections import KafkaSettings
@@ -25,7 +24,7 @@ from infra.settings import Settings, child_environment
 from infra.supervisor import Supervisor
 from tests import brokers, lora_adapters
 from tests.agent.agents import add_knowledge
-from tests.circle import ROOT
+from tests.circle import ROOT, up
 from tests.faults.disk import Disk, disk
 from tests.faults.load import Load, Recorded, Sent, steady
 from tests.faults.test_broker_stopped import engine
@@ -88,7 +87,7 @@ class Service:
         return self.supervisor.folders.log(room).read_text()
 
     def ready(self, room: str) -> bool:
-        return ask(Probe("127.0.0.1", self._ports[room])).state == "up"
+        return up(self._ports[room])
 
     def metric(self, room: str, name: str) -> float:
         """The sum over its labels; 0 where the room does not answer."""
