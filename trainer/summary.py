@@ -259,10 +259,12 @@ def _gates(gates: Sequence[Gate]) -> list[dict[str, Any]]:
 
 
 def _by_polarity(side: Sequence[Answered]) -> dict[str, float]:
-    return {
-        "affirmed": _share([a.passed for a in side if not a.negated]),
-        "negated": _share([a.passed for a in side if a.negated]),
+    """The share of right answers, where there is a question of that kind."""
+    passed = {
+        "affirmed": [a.passed for a in side if not a.negated],
+        "negated": [a.passed for a in side if a.negated],
     }
+    return {name: _share(flags) for name, flags in passed.items() if flags}
 
 
 def _share(flags: Sequence[bool]) -> float:

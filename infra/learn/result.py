@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 
@@ -13,14 +14,15 @@ from rich.table import Table
 class Rated:
     """A model's answers to the held-out questions. Rates are 0 to 1; `low` and `high` bound `rate`.
 
-    `copied` is the share of answers that are a retrieved fact word for word, `words` the median length.
+    `affirmed` and `negated` are None where no question is of that kind. `copied` is the share of answers
+    that are a retrieved fact word for word, `words` the median length.
     """
 
     rate: float
     low: float
     high: float
-    affirmed: float
-    negated: float
+    affirmed: float | None
+    negated: float | None
     copied: float
     words: float
 
@@ -32,8 +34,8 @@ class Rated:
             rate["rate"],
             rate["low"],
             rate["high"],
-            polarity["affirmed"],
-            polarity["negated"],
+            polarity.get("affirmed"),
+            polarity.get("negated"),
             manifest["copies"][side],
             manifest["words"][side],
         )
@@ -83,20 +85,26 @@ def to_json(nights: Sequence[Night], seconds: float, options: Mapping[str, Any])
 
 
 def table(nights: Sequence[Night]) -> Table:
-    """Before the first night, then what each made of it."""
-    out = Table(title="Held-out questions answered rightly", title_justify="left")
+    """Before the first night, then what each made of it. It fits into 80 columns."""
+    out = Table(
+        title="Held-out questions answered rightly",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
     for name in (
         "night",
         "rows",
-        "right (90% interval)",
-        "affirmed / negated",
-        "word for word",
+        "right\n90% interval",
+        "affirmed\nnegated",
+        "word for\nword",
         "words",
         "verdict",
-        "minutes",
-        "tokens, s per point",
+        "min",
+        "tokens,\ns a point",
     ):
-        out.add_column(name)
+        out.add_column(name, no_wrap=name != "verdict")
     if nights and nights[0].stable:
         out.add_row("none", "", *_rated(nights[0].stable), "", "", "")
     for night in nights:
@@ -114,15 +122,19 @@ def table(nights: Sequence[Night]) -> Table:
 
 def _rated(rated: Rated) -> tuple[str, str, str, str]:
     return (
-        f"{rated.rate:.3f} ({rated.low:.3f} to {rated.high:.3f})",
-        f"{rated.affirmed:.2f} / {rated.negated:.2f}",
+        f"{rated.rate:.3f}\n{rated.low:.3f} to {rated.high:.3f}",
+        f"{_share(rated.affirmed)}\n{_share(rated.negated)}",
         f"{rated.copied:.0%}",
         f"{rated.words:.0f}",
     )
+
+
+def _share(share: float | None) -> str:
+    return "none" if share is None else f"{share:.2f}"
 
 
 def _cost(night: Night) -> str:
     """Tokens and seconds for each point won; nothing where none was."""
     if night.points <= 0:
         return ""
-    return f"{night.tokens / night.points:.0f}, {night.seconds / night.points:.0f}"
+    return f"{night.tokens / night.points:.0f}\n{night.seconds / night.points:.0f} s"

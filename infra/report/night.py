@@ -102,10 +102,10 @@ def measured(manifest: Manifest) -> list[View]:
 
 
 def costs(manifest: Manifest) -> View:
-    """Seconds and tokens of each stage and in all, and for each point of right answers that was gained, if
-    any.
-        `tokens` is None where a stage makes or reads none. Fine-tuning's count prompts and answers over all
-        epochs, the others' are those that the engine wrote.
+    """Seconds and tokens of each stage, in all, and for each point of right answers that was gained, if any.
+
+    `tokens` is None where a stage makes or reads none. Fine-tuning's count prompts and answers over all
+    epochs, the others' are those that the engine wrote.
     """
     tokens = {name: _number(count) or 0 for name, count in manifests.read(manifest.get("tokens")).items()}
     trained = _number(manifests.read(manifest.get("training")).get("tokens"))

@@ -37,7 +37,7 @@ def manifest(stable: float, candidate: float, verdict: str = "pass") -> dict[str
 
 def printed(nights: list[Night]) -> str:
     out = io.StringIO()
-    Console(file=out, width=200).print(result.table(nights))
+    Console(file=out, width=80).print(result.table(nights))
     return out.getvalue()
 
 
@@ -45,13 +45,21 @@ def test_a_row_for_each_night_and_one_for_before() -> None:
     nights = [Night.of(1, manifest(0.5, 0.7), ""), Night.of(2, manifest(0.7, 0.6, "fail"), "no")]
     assert [night.points for night in nights] == [pytest.approx(20.0), pytest.approx(-10.0)]
     lines = printed(nights)
-    assert "0.500 (0.400 to 0.600)" in lines
-    assert "0.700 (0.600 to 0.800)" in lines
+    assert "0.400 to 0.600" in lines
+    assert "0.600 to 0.800" in lines
     assert "12%" in lines
-    assert "250, 5" in lines  # 5,000 tokens and 100 s for 20 points; none for the night that lost
-    assert lines.count("250, 5") == 1
+    assert lines.count(" 250") == lines.count(" 5 s") == 1  # 5,000 tokens and 100 s for 20 points, once
+    assert "…" not in lines
     whole = result.to_json(nights, 1.0, {"seed": "1"})
     assert json.loads(json.dumps(whole))["nights"][0]["candidate"]["rate"] == 0.7
+
+
+def test_questions_of_one_kind_have_no_rate_of_the_other() -> None:
+    told = manifest(0.5, 0.7) | {"by_polarity": {name: {"affirmed": 0.6} for name in ("stable", "candidate")}}
+    night = Night.of(1, told, "")
+    assert night.candidate is not None
+    assert night.candidate.negated is None
+    assert printed([night]).count("none") == 3  # the first row's name, and both rows' rate
 
 
 def test_a_night_that_ended_early_has_no_rates() -> None:
@@ -59,7 +67,7 @@ def test_a_night_that_ended_early_has_no_rates() -> None:
     night = Night.of(1, early, "too few")
     assert night.candidate is None
     assert night.points == 0.0
-    assert "not enough data" in printed([night])
+    assert "not enough" in printed([night])
 
 
 def businesses_and_questions() -> tuple[list[Business], list[Question]]:
