@@ -76,6 +76,10 @@ def _attach(
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {snapshot:d}")
     connection.execute("SET TimeZone = 'UTC'")
+    if not catalog.startswith(POSTGRES):
+        # A scan that threads may share opens a connection of its own, beside the transaction that reads the
+        # catalog: a query beside a flush then finds the rows that move neither there nor in a file.
+        connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
     connection.execute(f"ATTACH {quoted('ducklake:' + catalog)} AS lake ({', '.join(options)})")
     connection.execute("USE lake")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -156,6 +157,26 @@ def test_another_process_reads_while_we_write(lake: Lake, settings: Settings) ->
         lake.append({"feedback": [thumb(n) for n in range(start, start + 10)]}, {FEEDBACK: start + 10})
     out, _ = reader.communicate(timeout=60)
     assert (reader.returncode, out) == (0, "200\n")
+
+
+def test_a_reader_misses_nothing_while_rows_move_to_files(lake: Lake, settings: Settings) -> None:
+    done = threading.Event()
+    counts: list[int] = []
+
+    def read() -> None:
+        with Lake.open(settings) as reader:
+            while not done.is_set():
+                counts.append(len(reader.query("response_ids")))
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    for first in range(0, 72, 3):
+        lake.append({"interactions": [interaction(first + number) for number in range(3)]}, {})
+        lake.compact()
+    done.set()
+    reading.join(30)
+    assert len(set(counts)) > 3
+    assert counts == sorted(counts)
 
 
 def test_the_latest_thumb_counts_and_comments_leave_it(lake: Lake) -> None:
