@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -30,15 +29,12 @@ class Append(NamedTuple):
 class Appends:
     """A queue and the thread that empties it. `write` gets all that wait, in order, and ends their futures.
 
-    `linger_s` is how long a batch of several waits for more. Values above `largest` bytes are refused.
+    What comes while a batch is written is the next one. Values above `largest` bytes are refused.
     """
 
-    def __init__(
-        self, name: str, write: Callable[[list[Append]], None], largest: int, linger_s: float = 0.0
-    ) -> None:
+    def __init__(self, name: str, write: Callable[[list[Append]], None], largest: int) -> None:
         self._write = write
         self._largest = largest
-        self._linger_s = linger_s
         self._queue: SimpleQueue[Append | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -75,9 +71,6 @@ class Appends:
         first = self._queue.get()
         batch = [first] if first else []
         if batch:
-            self._drain(batch)
-        if len(batch) > 1 and self._linger_s:
-            time.sleep(self._linger_s)
             self._drain(batch)
         return batch
 
