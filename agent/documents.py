@@ -37,9 +37,9 @@ def read(file: Path) -> tuple[Fact, ...]:
     return tuple(reader(file, _text(file)))
 
 
-def is_document(name: str) -> bool:
-    """Whether `read` knows a file's format; hidden files (an editor's, a copy under way) are none."""
-    return name.lower().endswith(tuple(_READERS)) and not name.startswith(".")
+def is_document(file: Path) -> bool:
+    """Whether `read` knows the format; hidden files (an editor's, a copy under way) are none."""
+    return file.suffix.lower() in _READERS and not file.name.startswith(".")
 
 
 def _text(file: Path) -> str:

@@ -7,7 +7,6 @@ reported and left out; it takes down neither its collection nor the others.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -97,15 +96,14 @@ class Knowledge:
     def _folders(self) -> list[Path]:
         if not self._folder.is_dir():
             return []
-        with os.scandir(self._folder) as entries:
-            return [Path(entry) for entry in entries if is_slug(entry.name) and entry.is_dir()]
+        return [entry for entry in self._folder.iterdir() if is_slug(entry.name) and entry.is_dir()]
 
     def _read(self, slug: str, folder: Path) -> Collection:
-        stamp = _stamp(folder)
+        files = sorted(file for file in folder.iterdir() if documents.is_document(file) or file.name == ABOUT)
+        stamp = _stamp(files)
         known = self._collections.get(slug)
         if known is not None and known.stamp == stamp:
             return known
-        files = sorted(folder / name for name, _, _ in stamp)
         facts: list[Fact] = []
         problems: list[str] = []
         name = UNNAMED
@@ -130,18 +128,14 @@ def is_slug(name: str) -> bool:
     return _SLUG.fullmatch(name) is not None
 
 
-def _stamp(folder: Path) -> _Stamp:
-    """The documents in a folder. Looked at every second beside the answers, so without a path for each."""
+def _stamp(files: list[Path]) -> _Stamp:
     stamps = set()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not (entry.name == ABOUT or documents.is_document(entry.name)):
-                continue
-            try:
-                stat = entry.stat()
-            except FileNotFoundError:  # removed since it was listed: the next look will not see it
-                continue
-            stamps.add((entry.name, stat.st_mtime_ns, stat.st_size))
+    for file in files:
+        try:
+            stat = file.stat()
+        except FileNotFoundError:  # removed since it was listed: the next look will not see it
+            continue
+        stamps.add((file.name, stat.st_mtime_ns, stat.st_size))
     return frozenset(stamps)
 
 

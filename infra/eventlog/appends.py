@@ -69,9 +69,10 @@ class Appends:
     def _take(self) -> list[Append]:
         """Waits for one append and takes all others that wait; empty at the end."""
         first = self._queue.get()
-        batch = [first] if first else []
-        if batch:
-            self._drain(batch)
+        if first is None:
+            return []
+        batch = [first]
+        self._drain(batch)
         return batch
 
     def _drain(self, batch: list[Append]) -> None:

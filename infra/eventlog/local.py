@@ -92,7 +92,14 @@ class LocalEventLog:
         if topic not in self._connections:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._connections[topic] = topic_file.connect(topic_file.path(self._folder, topic), self._busy_s)
-        return topic_file.append(self._connections[topic], [(append.key, append.value) for append in appends])
+        connection = self._connections[topic]
+        connection.execute("BEGIN IMMEDIATE")
+        ((first,),) = connection.execute(topic_file.END)
+        now = time.time()
+        rows = [(number, append.key, append.value, now) for number, append in enumerate(appends, first)]
+        connection.executemany(topic_file.INSERT, rows)
+        connection.execute("COMMIT")
+        return int(first)
 
     def _forget(self, topic: str) -> None:
         """Closes the connection, which rolls back what it had begun."""

@@ -6,9 +6,7 @@ import math
 import re
 import sqlite3
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ _SCHEMA = """CREATE TABLE IF NOT EXISTS records (
 )"""
 # The offset that the next record gets.
 END = "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'records'), -1) + 1"
+INSERT = 'INSERT INTO records ("offset", key, value, at) VALUES (?, ?, ?, ?)'
 READ = 'SELECT "offset", key, value, at FROM records WHERE "offset" >= ? ORDER BY "offset" LIMIT ?'
 
 _DELETE = """DELETE FROM records WHERE "offset" IN (
@@ -64,31 +63,6 @@ def _use_wal(connection: sqlite3.Connection, busy_s: float) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def append(connection: sqlite3.Connection, records: Sequence[tuple[str, bytes]]) -> int:
-    """Makes records (key, value) durable, all or none; returns the offset of the first.
-
-    One statement is a transaction of its own, and waits but once for its turn beside a busy thread.
-
-    Raises:
-        sqlite3.Error: the disk is full, or another process holds the file for too long.
-    """
-    now = time.time()
-    values = [part for key, value in records for part in (key, value, now)]
-    last = connection.execute(_insert(len(records)), values).lastrowid
-    assert last is not None
-    return last - len(records) + 1
-
-
-@cache
-def _insert(records: int) -> str:
-    """The statement for so many."""
-    added = ", ".join(f"({place}, ?, ?, ?)" for place in range(records))
-    return (
-        f"WITH added(place, key, value, at) AS (VALUES {added}) "  # noqa: S608
-        f'INSERT INTO records ("offset", key, value, at) SELECT ({END}) + place, key, value, at FROM added'
-    )
 
 
 class Backlog(NamedTuple):

@@ -66,7 +66,13 @@ def _attach(
 ) -> None:
     catalog, options = _catalog(settings.lake_catalog, writable)
     load(connection, "ducklake")
-    load(connection, "postgres_scanner" if catalog.startswith(POSTGRES) else "sqlite_scanner")
+    if catalog.startswith(POSTGRES):
+        load(connection, "postgres_scanner")
+    else:
+        load(connection, "sqlite_scanner")
+        # A scan that threads may share opens a connection of its own, beside the transaction that reads the
+        # catalog: a query beside a flush then finds the rows that move neither there nor in a file.
+        connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
     folder = settings.lake_files
     if folder.startswith("s3://"):
         _reach_s3(connection, settings.lake.s3)
@@ -76,10 +82,6 @@ def _attach(
     if snapshot is not None:
         options.append(f"SNAPSHOT_VERSION {snapshot:d}")
     connection.execute("SET TimeZone = 'UTC'")
-    if not catalog.startswith(POSTGRES):
-        # A scan that threads may share opens a connection of its own, beside the transaction that reads the
-        # catalog: a query beside a flush then finds the rows that move neither there nor in a file.
-        connection.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
     connection.execute(f"ATTACH {quoted('ducklake:' + catalog)} AS lake ({', '.join(options)})")
     connection.execute("USE lake")
 
