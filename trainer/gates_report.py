@@ -2,8 +2,9 @@
 
 Candidates are dealt from recorded answers, none is trained: stable's answer to a question is one of those
 recorded, the candidate's another of the same. What calls an answer right, see `recorded`. Each question is
-dealt by itself: a candidate that is better for some businesses and worse for others is not among them. Not
-asked are the gates that need more than texts and rewards: second scorer, tokens, latency, conduct.
+dealt by itself: a candidate that is better for some businesses and worse for others is not among them. Its
+conduct is as good as stable's: of each recorded pair, which is whose is dealt too. Not asked are the gates
+that need more than texts and rewards: second scorer, tokens, latency.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -26,12 +27,16 @@ from infra.errors import NightError
 from infra.sections import TrainerSettings
 from infra.settings import load
 from trainer import gates, style
+from trainer.conduct import behaves
 from trainer.gates import Gate, Pair, Verdict
+from trainer.journal import read_whole
+from trainer.notes import Conduct
 from trainer.recorded import Question, Record, Said, evaluated, sampled
 
 # Of one question: its group, stable's answer, the candidate's.
 Dealt = tuple[str, Said, Said]
 
+HELD_OUT = "held-out"
 # A gain that a night hopes for, and which gates should mostly see.
 GAIN = 0.08
 # Of 200 candidates that change nothing 10 may pass: the interval is then 0.03 to 0.09.
@@ -73,8 +78,15 @@ class Simulated:
     refused_by: dict[str, int]
 
 
-def simulate(record: Record, gain: float, candidates: int, seed: int, settings: TrainerSettings) -> Simulated:
-    """Deals `candidates` and asks the gates, as strict as `settings` have them.
+def simulate(
+    record: Record,
+    gain: float,
+    candidates: int,
+    seed: int,
+    settings: TrainerSettings,
+    conduct: Conduct | None = None,
+) -> Simulated:
+    """Deals `candidates` and asks the gates, as strict as `settings` have them; without `conduct` all but it.
 
     Raises:
         NightError: the record has too few questions for the gates, or too few right answers for the gain.
@@ -93,9 +105,12 @@ def simulate(record: Record, gain: float, candidates: int, seed: int, settings: 
     judged = []
     for number in range(candidates):
         rng = random.Random(f"{seed}/{number}")
-        judged.append(refusals(deal(questions, gain, rng), settings, seed + number))
+        refused = refusals(deal(questions, gain, rng), settings, seed + number)
+        if conduct and settings.conduct_gate and refused != (HELD_OUT,):
+            refused += misconduct(conduct, rng, settings, seed + number)
+        judged.append(refused)
     refused_by = Counter(name for names in judged for name in names)
-    held_out = candidates - refused_by.pop("held-out", 0)
+    held_out = candidates - refused_by.pop(HELD_OUT, 0)
     return Simulated(
         record=record.name,
         right_by=record.right_by,
@@ -146,6 +161,16 @@ def refusals(dealt: Sequence[Dealt], settings: TrainerSettings, seed: int) -> tu
     if rises := _rises(dealt):
         asked.append(gates.rewarded(rises, *terms))
     return tuple(gate.name for gate in asked if gate.verdict is not Verdict.PASS)
+
+
+def misconduct(conduct: Conduct, rng: random.Random, settings: TrainerSettings, seed: int) -> tuple[str, ...]:
+    """The gate of conduct's name where it does not pass a candidate that is like stable in all of it."""
+    pairs = [
+        pair if rng.random() < 0.5 else replace(pair, stable=pair.candidate, candidate=pair.stable)
+        for pair in conduct.pairs(conduct.cases)
+    ]
+    gate = behaves(conduct.cases, pairs, settings.min_cases, settings.alpha, seed)
+    return () if gate.verdict is Verdict.PASS else (gate.name,)
 
 
 def table(found: Sequence[Simulated]) -> Table:
@@ -219,9 +244,10 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 2
     settings, found, left_out = load().trainer, list[Simulated](), list[str]()
+    conduct = read_whole(given.folder / "conduct.json", Conduct)
     for record, gain in product(records, (0.0, GAIN)):
         try:
-            found.append(simulate(record, gain, given.candidates, given.seed, settings))
+            found.append(simulate(record, gain, given.candidates, given.seed, settings, conduct))
         except NightError as err:
             left_out.append(str(err))
     if given.json:

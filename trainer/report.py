@@ -17,14 +17,23 @@ def report(
     verdict: Verdict,
     reason: str,
     synthetic: int = 0,
+    rehearsed: int = 0,
 ) -> list[str]:
-    """Short paragraphs, most important first. `synthetic` questions the night wrote beside `queries`."""
+    """Short paragraphs, most important first.
+
+    `synthetic` questions the night wrote beside `queries`; `rehearsed` answers were about its conduct.
+    """
     paragraphs = [_headline(verdict, reason)]
     held_out = next((gate for gate in gates if gate.name == "held-out"), None)
     if held_out and held_out.n:
         paragraphs.append(_held_out(held_out))
     if queries or synthetic:
         paragraphs.append(_learned(queries, completions, chosen, replayed, synthetic))
+    if rehearsed:
+        paragraphs.append(
+            f"So that it still declines and resists, it also learned from {rehearsed} of its own answers "
+            "to questions that no shop answers, that do harm, or that give it orders."
+        )
     failed = [gate for gate in gates if gate.verdict is not Verdict.PASS]
     paragraphs += [f"{gate.claim} This was not shown: {_why(gate)}." for gate in failed]
     paragraphs += [f"{said(gate)} This did not decide." for gate in told if gate.verdict is Verdict.FAIL]

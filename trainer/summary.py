@@ -126,7 +126,7 @@ class Summary:
         """All of it as plain values. Parts of stages that did not run are missing."""
         trainer = self._settings.trainer
         chosen, resampled, curated = self._get(Chosen), self._get(Resampled), self._get(Curated)
-        gated, written = self._get(Gated), self._get(Synthesised)
+        gated, written, rehearsed = self._get(Gated), self._get(Synthesised), self._get(Rehearsed)
         gates, told = (gated.gates, gated.told) if gated else ((), ())
         counts = {
             "queries": len(chosen.queries) if chosen else 0,
@@ -150,6 +150,7 @@ class Summary:
                 verdict=verdict,
                 reason=reason,
                 synthetic=len(written.queries) if written else 0,
+                rehearsed=len(rehearsed.rows) if rehearsed else 0,
             ),
             **counts,
             **self._origin(),

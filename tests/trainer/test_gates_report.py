@@ -13,11 +13,12 @@ from infra.sections import TrainerSettings
 from trainer.evaluate import Answered, Prompted
 from trainer.gates_report import deal, main, refusals, simulate
 from trainer.journal import write_whole
-from trainer.notes import Chosen, Evaluation, Resampled, Scored, Synthesised
+from trainer.notes import Chosen, Conduct, Evaluation, Resampled, Scored, Synthesised
 from trainer.queries import Query
 from trainer.recorded import Question, Record, Said, evaluated, sampled
 from trainer.resample import Sampled
 from trainer.reward.model import Reward
+from trainer.suite import SuiteCase
 
 # Enough for gates to judge, in clusters of five.
 QUESTIONS, SAMPLES = 120, 4
@@ -76,6 +77,20 @@ def evaluation(count: int) -> Evaluation:
         prompts=tuple(prompts),
         stable=tuple(answered(i, i % 3 == 0) for i in range(count)),
         candidate=tuple(answered(i, i % 2 == 0) for i in range(count)),
+    )
+
+
+def conduct(changed: int) -> Conduct:
+    """60 cases of three suites, half of them conducted well; the candidate the first `changed` otherwise."""
+    cases = [
+        SuiteCase(id=str(i), suite=f"s{i % 3}", collection="inn", question="?", declines=True, cluster=str(i))
+        for i in range(60)
+    ]
+    return Conduct(
+        cases=tuple(cases),
+        prompts=tuple(Prompted(case=case.key, group=case.group, messages=(), facts=()) for case in cases),
+        stable=tuple(answered(i, i % 2 == 0) for i in range(60)),
+        candidate=tuple(answered(i, (i % 2 == 0) != (i < changed)) for i in range(60)),
     )
 
 
@@ -164,6 +179,19 @@ def test_the_other_gates_are_asked_where_the_held_out_one_passed() -> None:
     assert refusals([(group, two, one) for group, one, two in better], SETTINGS, 1) == ("held-out",)
     silent = [(group, one, Said("", True)) for group, one, _ in better]
     assert "answered" in refusals(silent, SETTINGS, 1)
+
+
+def test_conduct_that_did_not_change_seldom_refuses_a_candidate(folder: Path) -> None:
+    def passed(changed: int, settings: TrainerSettings = SETTINGS) -> int:
+        found = simulate(recorded(folder), 0.2, 15, 1, settings, conduct(changed))
+        assert set(found.refused_by) <= {"length", "matched length", "conduct"}
+        return found.candidates - found.refused_by.get("conduct", 0)
+
+    assert passed(0) == 15
+    assert passed(6) >= 14
+    # Where every answer comes out otherwise, which of the two models is better is chance alone.
+    assert passed(60) <= 5
+    assert passed(60, TrainerSettings(conduct_gate=False)) == 15
 
 
 def test_too_small_a_night_says_so(folder: Path) -> None:

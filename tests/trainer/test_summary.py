@@ -71,3 +71,11 @@ def test_questions_of_the_nights_own_are_told_where_there_are_some() -> None:
         "night wrote itself, from your documents."
     )
     assert "Customers had asked none of these questions" in learned(0, 100)
+
+
+def test_what_was_rehearsed_is_told_where_there_was_some() -> None:
+    def paragraphs(rehearsed: int) -> list[str]:
+        return report(100, 400, 60, 0, [], [], Verdict.PASS, "", rehearsed=rehearsed)
+
+    assert paragraphs(27)[:-1] == paragraphs(0)
+    assert "learned from 27 of its own answers to questions that no shop answers" in paragraphs(27)[-1]
