@@ -35,6 +35,7 @@ async def circle(settings: Settings) -> AsyncIterator[Circle]:
             samples=4,
             min_rows=20,
             conduct=0,
+            rehearsal=0,
             synthetic=QUESTIONS,
             synthetic_weight=0.4,
             held_out=tuple({question.collection for question in parts().held_out}),

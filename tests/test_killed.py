@@ -23,7 +23,7 @@ from tests.circle import ROOT
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow]
 
-SMALL = Sizes(learn=16, held_out=12, samples=4, min_rows=1, min_cases=10, conduct=1, trainings=1)
+SMALL = Sizes(learn=16, held_out=12, samples=4, min_rows=1, min_cases=10, conduct=3, rehearsal=1, trainings=1)
 SEED = 1
 DEADLINE_S = 400.0
 # A look at every process of the machine takes a tenth of a second of a core that the engine wants.

@@ -25,6 +25,7 @@ class Sizes:
     min_rows: int = 30  # fewer chosen rows move a 135M model too little for the suite to see
     min_cases: int = 100  # fewer cases cannot show a gain of a few points
     conduct: int = 30  # cases of each suite of conduct: fewer tell too little
+    rehearsal: int = 24  # questions of each kind to rehearse conduct with
     trainings: int = 0  # how often the rows are learned, as `trainer.trainings` has it
 
 
@@ -52,6 +53,7 @@ def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes, rewa
         f"min_rows = {sizes.min_rows}",
         f"min_cases = {sizes.min_cases}",
         f"conduct = {sizes.conduct}",
+        f"rehearsal = {sizes.rehearsal}",
         f"trainings = {sizes.trainings}",
         f"seed = {seed}",
         *([f'reward = "{reward}"'] if reward else []),
