@@ -26,7 +26,7 @@ class Sizes:
     min_cases: int = 100  # fewer cases cannot show a gain of a few points
     conduct: int = 30  # cases of each suite of conduct: fewer tell too little
     rehearsal: int = 24  # questions of each kind to rehearse conduct with
-    trainings: int = 0  # how often the rows are learned, as `trainer.trainings` has it
+    trainings: int = 2  # as `trainer.trainings` has it: a third would take three minutes more
 
 
 def write_settings(settings: Settings, seed: int, cast: Cast, sizes: Sizes, reward: str = "") -> Path:

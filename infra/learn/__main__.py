@@ -125,7 +125,11 @@ def _run(chosen: argparse.Namespace, console: Console) -> int:
     known, asked = school.of_folder(chosen.data) if chosen.data else school.of_demo()
     days, cast = school.days(known, asked, chosen.seed, chosen.nights, chosen.questions, chosen.judge)
     sizes = stage.Sizes(
-        learn=chosen.questions, held_out=len(cast.held_out), samples=chosen.samples, min_rows=30
+        learn=chosen.questions,
+        held_out=len(cast.held_out),
+        samples=chosen.samples,
+        min_rows=30,
+        trainings=0,
     )
     options = {name: str(value) for name, value in vars(chosen).items() if value is not None}
     prepare = partial(stage.prepare, settings, chosen.seed, cast, sizes)
