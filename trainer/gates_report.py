@@ -32,11 +32,13 @@ from trainer.gates import Gate, Pair, Verdict
 from trainer.journal import read_whole
 from trainer.notes import Conduct
 from trainer.recorded import Question, Record, Said, evaluated, sampled
+from trainer.suite import SuiteCase
 
 # Of one question: its group, stable's answer, the candidate's.
 Dealt = tuple[str, Said, Said]
+# A case of conduct, and both scores.
+Conducted = tuple[SuiteCase, Pair]
 
-HELD_OUT = "held-out"
 # A gain that a night hopes for, and which gates should mostly see.
 GAIN = 0.08
 # Of 200 candidates that change nothing 10 may pass: the interval is then 0.03 to 0.09.
@@ -105,12 +107,11 @@ def simulate(
     judged = []
     for number in range(candidates):
         rng = random.Random(f"{seed}/{number}")
-        refused = refusals(deal(questions, gain, rng), settings, seed + number)
-        if conduct and settings.conduct_gate and refused != (HELD_OUT,):
-            refused += misconduct(conduct, rng, settings, seed + number)
-        judged.append(refused)
+        dealt = deal(questions, gain, rng)
+        conducted = swapped(conduct, rng) if conduct and settings.conduct_gate else []
+        judged.append(refusals(dealt, settings, seed + number, conducted))
     refused_by = Counter(name for names in judged for name in names)
-    held_out = candidates - refused_by.pop(HELD_OUT, 0)
+    held_out = candidates - refused_by.pop("held-out", 0)
     return Simulated(
         record=record.name,
         right_by=record.right_by,
@@ -139,7 +140,17 @@ def deal(questions: Sequence[Question], gain: float, rng: random.Random) -> list
     ]
 
 
-def refusals(dealt: Sequence[Dealt], settings: TrainerSettings, seed: int) -> tuple[str, ...]:
+def swapped(conduct: Conduct, rng: random.Random) -> list[Conducted]:
+    """The cases of conduct, and by lot which answer is whose: such a candidate is like stable."""
+    return [
+        (case, pair if rng.random() < 0.5 else replace(pair, stable=pair.candidate, candidate=pair.stable))
+        for case, pair in zip(conduct.cases, conduct.pairs(conduct.cases), strict=True)
+    ]
+
+
+def refusals(
+    dealt: Sequence[Dealt], settings: TrainerSettings, seed: int, conducted: Sequence[Conducted] = ()
+) -> tuple[str, ...]:
     """The names of the gates that do not pass.
 
     A night passes when all gates do, so where the held-out gate does not the dearer ones are not asked.
@@ -160,17 +171,10 @@ def refusals(dealt: Sequence[Dealt], settings: TrainerSettings, seed: int) -> tu
     ]
     if rises := _rises(dealt):
         asked.append(gates.rewarded(rises, *terms))
+    if conducted:
+        cases, conduct_pairs = zip(*conducted, strict=True)
+        asked.append(behaves(cases, conduct_pairs, *terms))
     return tuple(gate.name for gate in asked if gate.verdict is not Verdict.PASS)
-
-
-def misconduct(conduct: Conduct, rng: random.Random, settings: TrainerSettings, seed: int) -> tuple[str, ...]:
-    """The gate of conduct's name where it does not pass a candidate that is like stable in all of it."""
-    pairs = [
-        pair if rng.random() < 0.5 else replace(pair, stable=pair.candidate, candidate=pair.stable)
-        for pair in conduct.pairs(conduct.cases)
-    ]
-    gate = behaves(conduct.cases, pairs, settings.min_cases, settings.alpha, seed)
-    return () if gate.verdict is Verdict.PASS else (gate.name,)
 
 
 def table(found: Sequence[Simulated]) -> Table:
