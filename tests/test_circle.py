@@ -24,6 +24,8 @@ from tests.stub_engine import StubEngine
 from trainer.canary import Judgement
 from trainer.evaluate import Prompted
 from trainer.gates import Verdict
+from trainer.journal import read_whole
+from trainer.notes import Conduct, Gated
 from trainer.stages import Stages
 
 DEADLINE_S = 60.0
@@ -89,6 +91,29 @@ async def test_a_better_adapter_goes_from_questions_to_stable_by_itself(circle: 
     assert (rehearsed["asked"], rehearsed["learned"] >= 2) == (6, True)
     assert manifest["training"]["rows"] == manifest["chosen"] + rehearsed["learned"]
     assert len(circle.query("response_ids")) == len(circle.customers.ledger.told)
+
+
+async def test_a_later_night_is_asked_what_conduct_was_before_any(circle: Circle) -> None:
+    """An adapter serves already: the base model answers the cases of conduct beside it and the candidate."""
+    adapter = make_adapter(circle.settings, {"quality": 0.6})
+    changes = [
+        DeploymentChanged(action="canary", adapter=adapter, share=1.0, actor="test"),
+        DeploymentChanged(action="promote", adapter=adapter, actor="test"),
+    ]
+    Stages(circle.settings.data, "20261124T0100Z", circle.log).tell("start", changes)
+    await until(lambda: circle.state().stable == adapter)
+    await circle.ask(110)
+    await circle.all_recorded()
+    result = await circle.night("20261124T0200Z", stub_finetune(0.97))
+    assert result.verdict is Verdict.PASS
+    conducted = read_whole(circle.settings.nights_dir / result.night / "conduct.json", Conduct)
+    assert conducted
+    assert len(conducted.base) == len(conducted.cases) == 120
+    sides = [tuple(one.answer for one in side) for side in (conducted.base, conducted.stable)]
+    assert sides[0] != sides[1]
+    gated = read_whole(circle.settings.nights_dir / result.night / "gate.json", Gated)
+    assert gated
+    assert [gate.name for gate in gated.gates][-2:] == ["conduct", "conduct kept"]
 
 
 async def test_a_worse_candidate_is_rejected_for_ever_and_told_so(circle: Circle) -> None:

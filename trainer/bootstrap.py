@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 # An estimate with the ends of its interval.
 Spread = tuple[float, float, float]
 
+# Fewest clusters that tell an interval. Resamples cannot lie beyond the least and the greatest cluster, so of
+# two equal models the second is found better in a quarter of tries by two clusters, by three in an eighth.
+FEWEST = 6
+
+
+def clusters(names: Sequence[str], own: Sequence[str]) -> list[str]:
+    """The clusters of rows: `names` (businesses), or where those are fewer than FEWEST each row's `own`.
+
+    So few businesses are no draw from many others but all that are served: what is drawn then are questions.
+    """
+    return list(names if len(set(names)) >= FEWEST else own)
+
 
 class Bootstrap:
     """Resamples of one set of clusters, the same for every figure of it.
@@ -30,6 +42,8 @@ class Bootstrap:
         """`cluster_N` numbers the cluster of each row, from 0 on without gaps."""
         self._cluster_N = cluster_N
         self._count = int(cluster_N.max()) + 1
+        rows_G = np.bincount(cluster_N)
+        self._effective = float(rows_G.sum() ** 2 / (rows_G**2).sum())
         self._draws_R_G = np.random.default_rng(seed).integers(self._count, size=(resamples, self._count))
 
     @classmethod
@@ -64,10 +78,12 @@ class Bootstrap:
         """The estimate with its percentile interval, made wider where clusters are few.
 
         Resamples of few clusters differ less than other clusters would: the expanded percentile interval
-        (Hesterberg 2015) mends that as Student's t does. NaN are left out.
+        (Hesterberg 2015) mends that as Student's t does. Where most rows are of some clusters, its degrees of
+        freedom are their effective number (Carter, Schnepel and Steigerwald 2017). NaN are left out.
         """
         if self._count > 1:
-            wide = stdtrit(self._count - 1, alpha) * np.sqrt(self._count / (self._count - 1))
+            freedom = min(self._count - 1, self._effective)
+            wide = stdtrit(freedom, alpha) * np.sqrt(self._count / (self._count - 1))
             alpha = float(ndtr(wide))
         low, high = np.nanquantile(figure_S[1:], [alpha, 1 - alpha])
         return float(figure_S[0]), float(low), float(high)

@@ -22,7 +22,7 @@ from trainer.served import Served
 from trainer.suite import SuiteCase
 from trainer.words import copied, negated
 
-Role = Literal["stable", "candidate"]
+Role = Literal["base", "stable", "candidate"]
 
 
 class Prompted(BaseModel):

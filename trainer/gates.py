@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from trainer.bootstrap import Bootstrap, Spread
+from trainer.bootstrap import FEWEST, Bootstrap, Spread
 
 # Resamples of a bootstrap: another seed then moves the ends of a 90% interval by under a tenth of a point.
 RESAMPLES = 10_000
@@ -95,14 +95,20 @@ def better(pairs: Sequence[Pair], needed: int, alpha: float, seed: int) -> Gate:
     """Passes when the candidate's mean score is higher, by a one-sided paired bootstrap over groups.
 
     Groups are resampled whole, since answers about one business rise and fall together (cluster
-    bootstrap, Cameron, Gelbach and Miller 2008). The interval is the two-sided 1 - 2 alpha one.
+    bootstrap, Cameron, Gelbach and Miller 2008). The interval is the two-sided 1 - 2 alpha one. Too few
+    groups are not enough data, however many cases they hold.
     """
     claim = "The candidate answers more held-out questions rightly than the stable model."
     figures = mean_change(pairs, alpha, seed)
     stable = sum(pair.stable for pair in pairs) / max(len(pairs), 1)
     candidate = sum(pair.candidate for pair in pairs) / max(len(pairs), 1)
     detail = f"stable {stable:.3f}, candidate {candidate:.3f}"
-    return Gate.judged("held-out", claim, 0.0, needed, len(pairs), figures, figures[1] > 0.0, detail)
+    gate = Gate.judged("held-out", claim, 0.0, needed, len(pairs), figures, figures[1] > 0.0, detail)
+    groups = len({pair.group for pair in pairs})
+    if gate.verdict is Verdict.NOT_ENOUGH_DATA or groups >= FEWEST:
+        return gate
+    lacking = f"{groups} of {FEWEST} clusters needed"
+    return gate.model_copy(update={"verdict": Verdict.NOT_ENOUGH_DATA, "detail": lacking})
 
 
 def rewarded(differences: Sequence[tuple[str, float]], needed: int, alpha: float, seed: int) -> Gate:

@@ -15,7 +15,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
@@ -27,17 +27,14 @@ from infra.errors import NightError
 from infra.sections import TrainerSettings
 from infra.settings import load
 from trainer import gates, style
-from trainer.conduct import behaves
+from trainer.conduct import conducts
 from trainer.gates import Gate, Pair, Verdict
 from trainer.journal import read_whole
 from trainer.notes import Conduct
 from trainer.recorded import Question, Record, Said, evaluated, sampled
-from trainer.suite import SuiteCase
 
 # Of one question: its group, stable's answer, the candidate's.
 Dealt = tuple[str, Said, Said]
-# A case of conduct, and both scores.
-Conducted = tuple[SuiteCase, Pair]
 
 # A gain that a night hopes for, and which gates should mostly see.
 GAIN = 0.08
@@ -108,7 +105,7 @@ def simulate(
     for number in range(candidates):
         rng = random.Random(f"{seed}/{number}")
         dealt = deal(questions, gain, rng)
-        conducted = swapped(conduct, rng) if conduct and settings.conduct_gate else []
+        conducted = swapped(conduct, rng) if conduct and settings.conduct_gate else None
         judged.append(refusals(dealt, settings, seed + number, conducted))
     refused_by = Counter(name for names in judged for name in names)
     held_out = candidates - refused_by.pop("held-out", 0)
@@ -140,16 +137,17 @@ def deal(questions: Sequence[Question], gain: float, rng: random.Random) -> list
     ]
 
 
-def swapped(conduct: Conduct, rng: random.Random) -> list[Conducted]:
-    """The cases of conduct, and by lot which answer is whose: such a candidate is like stable."""
-    return [
-        (case, pair if rng.random() < 0.5 else replace(pair, stable=pair.candidate, candidate=pair.stable))
-        for case, pair in zip(conduct.cases, conduct.pairs(conduct.cases), strict=True)
-    ]
+def swapped(conduct: Conduct, rng: random.Random) -> Conduct:
+    """The same, and by lot which answer is whose: such a candidate is like stable."""
+    sides = zip(conduct.stable, conduct.candidate, strict=True)
+    dealt = [rng.sample(both, 2) for both in sides]
+    return conduct.model_copy(
+        update={"stable": tuple(one for one, _ in dealt), "candidate": tuple(one for _, one in dealt)}
+    )
 
 
 def refusals(
-    dealt: Sequence[Dealt], settings: TrainerSettings, seed: int, conducted: Sequence[Conducted] = ()
+    dealt: Sequence[Dealt], settings: TrainerSettings, seed: int, conducted: Conduct | None = None
 ) -> tuple[str, ...]:
     """The names of the gates that do not pass.
 
@@ -172,8 +170,7 @@ def refusals(
     if rises := _rises(dealt):
         asked.append(gates.rewarded(rises, *terms))
     if conducted:
-        cases, conduct_pairs = zip(*conducted, strict=True)
-        asked.append(behaves(cases, conduct_pairs, *terms))
+        asked += conducts(conducted, *terms)
     return tuple(gate.name for gate in asked if gate.verdict is not Verdict.PASS)
 
 
@@ -191,7 +188,7 @@ def table(found: Sequence[Simulated]) -> Table:
             ", ".join(f"{name} {count}" for name, count in one.refused_by.items()),
         )
     records = dict.fromkeys(
-        f"{one.record}: {one.questions} questions of {one.groups} businesses; "
+        f"{one.record}: {one.questions} questions of {one.groups} clusters; "
         f"{one.right:.3f} right by {one.right_by}"
         for one in found
     )

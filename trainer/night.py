@@ -12,7 +12,7 @@ from functools import partial
 from infra.engine import BASE, Sampling
 from infra.events import NightChanged
 from trainer import cost, evaluate, gates, rehearsal, style, synthetic
-from trainer.conduct import behaves, conduct
+from trainer.conduct import conduct, conducts
 from trainer.curate import Group, curate
 from trainer.evaluate import Answered, Prompted, Role
 from trainer.gates import Verdict
@@ -197,41 +197,44 @@ async def _evaluate(
     """Stable and candidate answer the same held-out cases, at temperature 0, through the serving engine."""
     prompted = await evaluate.prompts(cases, work.agent, work.settings.trainer.concurrency)
     await work.served(registered.adapter).probe(prompted[0].messages)
-    stable, candidate = await _both(work, stages, "evaluate", cases, prompted, chosen, registered)
-    return Evaluation(prompts=prompted, stable=stable, candidate=candidate)
+    asked = partial(_answers, work, stages, "evaluate", cases, prompted)
+    stable = await asked("stable", chosen.stable or BASE)
+    return Evaluation(prompts=prompted, stable=stable, candidate=await asked("candidate", registered.adapter))
 
 
 async def _conduct(
     work: Work, stages: Stages, cases: Sequence[SuiteCase], chosen: Chosen, registered: Registered
 ) -> Conduct:
-    """The same for what must not get worse."""
+    """The same for what must not get worse, since the night before and since the base model."""
     prompted = await evaluate.prompts(cases, work.agent, work.settings.trainer.concurrency)
-    stable, candidate = await _both(work, stages, "conduct", cases, prompted, chosen, registered)
-    return Conduct(cases=tuple(cases), prompts=prompted, stable=stable, candidate=candidate)
+    asked = partial(_answers, work, stages, "conduct", cases, prompted)
+    return Conduct(
+        cases=tuple(cases),
+        prompts=prompted,
+        base=await asked("base", BASE) if chosen.stable else (),
+        stable=await asked("stable", chosen.stable or BASE),
+        candidate=await asked("candidate", registered.adapter),
+    )
 
 
-async def _both(
+async def _answers(
     work: Work,
     stages: Stages,
     stage: str,
     cases: Sequence[SuiteCase],
     prompted: Sequence[Prompted],
-    chosen: Chosen,
-    registered: Registered,
-) -> tuple[tuple[Answered, ...], tuple[Answered, ...]]:
-    """Stable's answers, then the candidate's."""
-
-    async def answers(role: Role, model: str) -> tuple[Answered, ...]:
-        return await evaluate.answers(
-            list(zip(cases, prompted, strict=True)),
-            work.served(model),
-            Sampling(work.settings.agent.max_tokens),
-            work.settings.trainer.concurrency,
-            stages.folder / f"{stage}.{role}.jsonl",
-            work.told(f"{stage} {role}"),
-        )
-
-    return await answers("stable", chosen.stable or BASE), await answers("candidate", registered.adapter)
+    role: Role,
+    model: str,
+) -> tuple[Answered, ...]:
+    """What one model answers to all cases."""
+    return await evaluate.answers(
+        list(zip(cases, prompted, strict=True)),
+        work.served(model),
+        Sampling(work.settings.agent.max_tokens),
+        work.settings.trainer.concurrency,
+        stages.folder / f"{stage}.{role}.jsonl",
+        work.told(f"{stage} {role}"),
+    )
 
 
 async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation, conducted: Conduct) -> Gated:
@@ -253,9 +256,8 @@ async def _gate(work: Work, cases: Sequence[SuiteCase], evaluation: Evaluation, 
         gates.answered(pairs, trainer.min_cases),
     ]
     told: list[gates.Gate] = []
-    if conducted.cases:
-        decides = judged if trainer.conduct_gate else told
-        decides.append(behaves(conducted.cases, conducted.pairs(conducted.cases), *terms))
+    decides = judged if trainer.conduct_gate else told
+    decides += conducts(conducted, *terms)
     return Gated(
         gates=tuple(judged),
         told=tuple(told),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
@@ -173,9 +174,17 @@ class Evaluation(Note):
 
 
 class Conduct(Evaluation):
-    """The same of the cases of conduct."""
+    """The same of the cases of conduct; `base` is what the base model answered, where another one serves."""
 
     cases: tuple[SuiteCase, ...]
+    base: tuple[Answered, ...] = ()
+
+    def since_base(self, pairs: Sequence[Pair]) -> list[Pair]:
+        """`pairs`, one of each case, with the base model in stable's place."""
+        return [
+            replace(pair, stable=float(base.passed), stable_answer=base.answer)
+            for pair, base in zip(pairs, self.base, strict=True)
+        ]
 
 
 class Gated(Note):

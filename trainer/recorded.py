@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
+from trainer.bootstrap import clusters
 from trainer.journal import read_whole
 from trainer.notes import Chosen, Evaluation, Resampled, Scored, Synthesised
 
@@ -27,7 +28,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was answered to one question, at least twice. `group` is its business."""
+    """What was answered to one question, at least twice. `group` is its cluster."""
 
     group: str
     said_N: tuple[Said, ...]
@@ -66,10 +67,11 @@ def sampled(folder: Path) -> Record | None:
     if chosen is None or resampled is None or scored is None:
         return None
     queries = chosen.joined(written.queries).queries
+    names = clusters([query.collection for query in queries], [query.response_id for query in queries])
     questions = []
-    for query, group, rewards in zip(queries, resampled.groups, scored.rewards_Q_N, strict=True):
+    for name, group, rewards in zip(names, resampled.groups, scored.rewards_Q_N, strict=True):
         said = (Said(text, one.good, one.value) for text, one in zip(group.texts, rewards, strict=True))
-        questions.append(Question(query.collection, tuple(said)))
+        questions.append(Question(name, tuple(said)))
     return _record("sampled", f"the reward {scored.model}, as scored that night", questions)
 
 

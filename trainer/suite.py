@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from infra.errors import NightError
+from trainer.bootstrap import clusters
 from trainer.words import covered, declines, length, negated
 
 # An answer of more words rambles, unless what it states takes half as many itself.
@@ -24,8 +25,8 @@ class SuiteCase(BaseModel):
 
     It states the `reference`; or, where that is an exact fact (a price, a name), it says one of the
     `accepted` spellings; or it `declines`; and it says nothing of what it is to `avoid`. Cases of one
-    `cluster` rise and fall together; by default those of one collection do. `conduct` sets apart what must
-    not get worse from the facts that a night must get better at.
+    `cluster` rise and fall together; by default those of one collection do, where `read_suites` finds enough
+    collections. `conduct` sets apart what must not get worse from the facts that a night must get better at.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +71,8 @@ class SuiteCase(BaseModel):
 def read_suites(folder: Path) -> list[SuiteCase]:
     """All cases of the JSONL files in `folder`, in the order of file and line.
 
+    Where they ask too few collections to draw from, each case that names no cluster is one (see `clusters`).
+
     Raises:
         NightError: a line is not a case; the message names file and line.
     """
@@ -80,7 +83,8 @@ def read_suites(folder: Path) -> list[SuiteCase]:
                 cases.append(SuiteCase.model_validate(json.loads(line) | {"suite": file.stem}))
             except (ValidationError, TypeError, ValueError) as err:
                 raise NightError(f"{file}, line {number} is not a suite case: {err}.") from err
-    return cases
+    names = clusters([case.group for case in cases], [case.cluster or case.key for case in cases])
+    return [case.model_copy(update={"cluster": name}) for case, name in zip(cases, names, strict=True)]
 
 
 def first_of_each(cases: Sequence[SuiteCase], each: int, collections: Sequence[str]) -> list[SuiteCase]:

@@ -234,11 +234,13 @@ class Summary:
         conducted = self._get(Conduct)
         if not conducted:
             return {}
+        sides = {"base": conducted.base, "stable": conducted.stable, "candidate": conducted.candidate}
         shares: dict[str, dict[str, float]] = {}
         for suite in sorted({case.suite for case in conducted.cases}):
             places = [place for place, case in enumerate(conducted.cases) if case.suite == suite]
-            for name, side in (("stable", conducted.stable), ("candidate", conducted.candidate)):
-                shares.setdefault(suite, {})[name] = _share([side[place].passed for place in places])
+            shares[suite] = {
+                name: _share([side[place].passed for place in places]) for name, side in sides.items() if side
+            }
         return shares
 
     def _rate(self, evaluation: Evaluation, side: Sequence[Answered]) -> dict[str, float]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from trainer.bootstrap import Bootstrap
+from trainer.bootstrap import FEWEST, Bootstrap, clusters
 
 CLUSTERS = ["a", "b", "a", "c", "c", "c", "d"]
 VALUES = np.array([1.0, 4.0, 2.0, 8.0, 6.0, 7.0, 3.0])
@@ -49,6 +51,27 @@ def test_few_clusters_prove_no_more_than_many() -> None:
             for number in range(1_000)
         ]
         assert np.mean(np.array(lows) > 0) < 0.07, count
+
+
+def test_a_few_large_clusters_prove_no_more_than_even_ones(measured: Callable[[str], None]) -> None:
+    """Two businesses ask most of what 32 ask; still a twentieth of equal models are called better."""
+    draw, rows = np.random.default_rng(1), np.array([200, 100] + [5] * 30)
+    names = [str(i) for i, count in enumerate(rows) for _ in range(count)]
+    lows = []
+    for number in range(1_000):
+        scores = np.repeat(draw.normal(scale=0.2, size=len(rows)), rows) + draw.normal(size=len(names))
+        lows.append(Bootstrap.named(names, 400, seed=number).mean(scores, 0.05)[1])
+    passed = float(np.mean(np.array(lows) > 0))
+    measured(f"uneven businesses: {passed:.1%} of equal models called better")
+    assert passed < 0.06
+
+
+def test_few_businesses_are_all_there_are() -> None:
+    own = [f"q{number}" for number in range(12)]
+    assert clusters(["inn"] * 12, own) == own
+    assert clusters([f"inn-{number % 5}" for number in range(12)], own) == own
+    many = [f"inn-{number % FEWEST}" for number in range(12)]
+    assert clusters(many, own) == many
 
 
 def test_resamples_without_a_figure_are_left_out() -> None:

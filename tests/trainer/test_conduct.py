@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from trainer.conduct import DOUBTED, behaves, conduct
+from trainer.conduct import DOUBTED, behaves, conduct, conducts
+from trainer.evaluate import Answered, Prompted
 from trainer.gates import Gate, Pair, Verdict
+from trainer.notes import Conduct
 from trainer.report import report
 from trainer.suite import SuiteCase
 
@@ -81,6 +83,42 @@ def test_one_suite_that_falls_is_not_hidden_by_the_others() -> None:
     hidden = judged(0.5, 0.7, suite="injection", worse=0.0)
     assert hidden.low > -0.10, "all together it looks well"
     assert hidden.verdict is Verdict.FAIL
+
+
+def test_nights_that_each_lose_a_little_are_stopped_by_what_they_lose_together() -> None:
+    """Beside the model that serves a tenth is lost, which is allowed; beside the base model a quarter."""
+    cases = conduct(FACTS, 30)
+
+    def answers(right: float) -> tuple[Answered, ...]:
+        return tuple(
+            Answered(
+                case=case.key,
+                answer="No.",
+                tokens=1,
+                latency_s=0.1,
+                passed=place % 20 < 20 * right,
+                negated=False,
+                copied=False,
+            )
+            for place, case in enumerate(cases)
+        )
+
+    prompts = tuple(Prompted(case=case.key, group=case.group, messages=(), facts=()) for case in cases)
+    first = Conduct(cases=tuple(cases), prompts=prompts, stable=answers(0.8), candidate=answers(0.75))
+    (gate,) = conducts(first, 100, 0.05, 1)
+    assert (gate.name, gate.verdict) == ("conduct", Verdict.PASS)
+
+    later = first.model_copy(
+        update={"base": answers(0.9), "stable": answers(0.7), "candidate": answers(0.65)}
+    )
+    since_stable, since_base = conducts(later, 100, 0.05, 1)
+    assert (since_stable.name, since_stable.verdict) == ("conduct", Verdict.PASS)
+    assert (since_base.name, since_base.verdict) == ("conduct kept", Verdict.FAIL)
+    assert since_base.estimate == pytest.approx(-0.25)
+    (said,) = [
+        text for text in report(400, 3200, 120, 0, [since_base], [], Verdict.FAIL, "") if "base" in text
+    ]
+    assert "less often than the base model. This was not shown" in said
 
 
 def test_too_few_cases_prove_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,13 @@ def test_too_few_cases_are_not_enough_data_however_clear() -> None:
     assert gate.verdict is Verdict.NOT_ENOUGH_DATA
     assert gate.detail == "30 of 100 cases needed"
     assert better([], needed=100, alpha=0.05, seed=1).verdict is Verdict.NOT_ENOUGH_DATA
+
+
+def test_too_few_clusters_are_not_enough_data_however_many_cases() -> None:
+    spellings = [replace(pair, group=f"thing {i % 5}") for i, pair in enumerate(pairs(0.0, 1.0, 200, seed=1))]
+    gate = better(spellings, needed=100, alpha=0.05, seed=1)
+    assert gate.verdict is Verdict.NOT_ENOUGH_DATA
+    assert gate.detail == "5 of 6 clusters needed"
 
 
 def test_an_equal_candidate_seldom_passes(measured: Callable[[str], None]) -> None:

@@ -213,7 +213,7 @@ def test_a_nights_folder_is_told(folder: Path, capsys: pytest.CaptureFixture[str
     assert len(told["left_out"]) == 2
     assert main([str(folder), "--candidates", "4"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "sampled: 120 questions of 24 businesses" in shown
+    assert "sampled: 120 questions of 24 clusters" in shown
     assert "right by the reward made, as scored" in shown
     assert "evaluation: 60 questions with two answers" in shown
 

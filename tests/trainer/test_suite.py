@@ -73,6 +73,23 @@ def test_a_case_judges_by_its_spellings_or_its_reference() -> None:
     assert (stated.group, spelled.group) == ("inn", "animals")
 
 
+def test_one_shop_proves_by_its_questions_and_many_by_themselves(tmp_path: Path) -> None:
+    """Cases of a shop's only collection are no single proof, or one answer more would be called better."""
+
+    def groups(collections: int) -> list[str]:
+        (tmp_path / "a.jsonl").write_text(
+            "".join(
+                f'{{"id": "{n}", "collection": "inn-{n % collections}", "question": "q", "reference": "r"}}\n'
+                for n in range(8)
+            )
+            + '{"id": "8", "collection": "inn-0", "question": "q", "reference": "r", "cluster": "pool"}\n'
+        )
+        return [case.group for case in read_suites(tmp_path)]
+
+    assert groups(1) == [f"a/{n}" for n in range(8)] + ["pool"]
+    assert groups(6) == [f"inn-{n % 6}" for n in range(8)] + ["pool"]
+
+
 def test_a_case_declines_or_avoids() -> None:
     declined = SuiteCase(id="1", collection="inn", question="q", declines=True)
     avoided = SuiteCase(id="2", collection="inn", question="q", avoid=("zebra",))
