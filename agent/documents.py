@@ -116,7 +116,7 @@ def _csv(file: Path, text: str) -> Iterator[Fact]:
             yield _fact(file, rows.line_num, row)
     except csv.Error as err:
         raise KnowledgeError(
-            f"{file}, line {rows.line_num}: not CSV ({err}); check the quotes there."
+            f"{file}, line {rows.reader.line_num}: not CSV ({err}); check the quotes there."
         ) from err
 
 

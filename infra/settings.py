@@ -133,6 +133,11 @@ class Settings(_Sources):
         return self.data / "reward"
 
     @property
+    def suites_dir(self) -> Path:
+        """Folder of the suites that nights are judged by."""
+        return Path(self.trainer.suites or self.data / "suites")
+
+    @property
     def base_model(self) -> Path:
         """Folder of the base model: absolute as written, otherwise under `models`."""
         return self.models / self.engine.base

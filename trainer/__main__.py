@@ -1,5 +1,5 @@
 """`python -m trainer` serves, `python -m trainer night --slot S` runs one night, `python -m trainer renew`
-learns a reward from customers' votes. The last two exit with their verdict.
+learns a reward from customers' votes, `python -m trainer suites` tells or adds what nights are judged by.
 
 Exit codes: 0 passed, 1 failed, 2 usage, 3 a gate said no or not enough data, 4 a dependency is down.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 
@@ -25,6 +27,7 @@ from infra.eventlog import open_log
 from infra.eventlog.base import EventLog
 from infra.settings import Settings, load
 from infra.telemetry import configure
+from trainer import sheet
 from trainer.gates import Verdict
 from trainer.night import run
 from trainer.notes import NightResult
@@ -46,6 +49,9 @@ def main(arguments: list[str]) -> int:
     night = commands.add_parser("night", help="run one night now")
     night.add_argument("--slot", default="", help="the slot it belongs to; default: this minute")
     commands.add_parser("renew", help="learn a reward from customers' votes now")
+    suites = commands.add_parser("suites", help="tell the suites, or add one from a spreadsheet")
+    suites.add_argument("--add", type=Path, help="a CSV of questions and answers")
+    suites.add_argument("--collection", default="", help="the business that they are about")
     chosen = parser.parse_args(arguments)
     configure("trainer")
     give_way(LEARNING)
@@ -53,6 +59,8 @@ def main(arguments: list[str]) -> int:
         settings = load()
         if chosen.command == "renew":
             return _renew(settings)
+        if chosen.command == "suites":
+            return _suites(settings, chosen.add, chosen.collection)
         return _night(settings, chosen.slot) if chosen.command == "night" else _serve(settings)
     except (EngineError, LakeError) as err:
         logger.error("%s", err)
@@ -82,6 +90,15 @@ def _renew(settings: Settings) -> int:
     outcome = renewed(settings, datetime.now(UTC))
     print(outcome.model_dump_json())  # noqa: T201  # the result, for whoever asked for it
     return 0 if outcome.used else 3
+
+
+def _suites(settings: Settings, file: Path | None, collection: str) -> int:
+    try:
+        found = sheet.add(settings, file, collection) if file else sheet.told(settings)
+    except NightError as err:
+        found = {"error": str(err)}
+    print(json.dumps(found))  # noqa: T201  # the result, for whoever asked for it
+    return 1 if "error" in found else 0
 
 
 def _night(settings: Settings, slot: str) -> int:

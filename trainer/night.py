@@ -78,7 +78,7 @@ async def run(work: Work, stages: Stages) -> NightResult:
     registered = summary.note(
         await stages.once("finetune", Registered, partial(work.finetune, stages, chosen, curated, rehearsed))
     )
-    suites = read_suites(work.suites)
+    suites = read_suites(work.settings.suites_dir)
     cases = [case for case in suites if not case.conduct]
     if not cases:
         return _end(
@@ -130,7 +130,7 @@ async def _synthesise(work: Work, stages: Stages, chosen: Chosen) -> Synthesised
 
 def _judged(work: Work) -> list[Asked]:
     """The questions that suites judge by: nothing near them may be learned from."""
-    return [(case.collection, case.question) for case in read_suites(work.suites)]
+    return [(case.collection, case.question) for case in read_suites(work.settings.suites_dir)]
 
 
 async def _resample(work: Work, stages: Stages, chosen: Chosen) -> Resampled:

@@ -70,11 +70,6 @@ class Work:
         self._log = log
         self._finetune = finetune
 
-    @property
-    def suites(self) -> Path:
-        """Folder of the suites; one that does not exist holds no cases."""
-        return Path(self.settings.trainer.suites or self.settings.data / "suites")
-
     def choose(self, judged: Sequence[Asked]) -> Chosen:
         """The queries to learn from, as of the lake's present snapshot, and what earlier nights chose.
 

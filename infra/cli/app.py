@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from infra.cli import adapters, canary, keys, knowledge, night, reward, rooms
+from infra.cli import adapters, canary, keys, knowledge, night, reward, rooms, suite
 from infra.cli.context import Config
 from infra.errors import EngineUnavailable, EventLogError, LakeError, NightshiftError
 
@@ -42,7 +42,7 @@ def build() -> typer.Typer:
         callback=_global_options,
     )
     rooms.add_to(app)
-    for noun in (night, adapters, canary, reward, knowledge, keys):
+    for noun in (night, adapters, canary, reward, knowledge, suite, keys):
         app.add_typer(noun.build())
     return app
 

@@ -21,6 +21,7 @@ from infra.addresses import is_loopback
 from infra.cli.context import Config, Json, config_of, say, table
 from infra.dashboard.rooms import Health
 from infra.dashboard.security import LoginToken
+from infra.errors import NightError
 from infra.process import Process
 from infra.settings import Settings
 from infra.supervisor import MODULES, Supervisor, processes
@@ -107,13 +108,19 @@ def trained(config: Config, *words: str) -> tuple[int, dict[str, Any]]:
     """Runs a job of the trainer's: its exit code, and its result, which is empty where it has none.
 
     The result is one short line of JSON on standard output; progress goes to standard error.
+
+    Raises:
+        NightError: the result is an `error`.
     """
     command = [sys.executable, "-m", "trainer", *words]
     with subprocess.Popen(command, env=config.environment(), stdout=subprocess.PIPE, text=True) as process:
         code = finish(process)
         assert process.stdout
         result = process.stdout.read().strip()
-    return code, jsonlib.loads(result) if result else {}
+    told = jsonlib.loads(result) if result else {}
+    if "error" in told:
+        raise NightError(told["error"])
+    return code, told
 
 
 def finish(process: subprocess.Popen[Any]) -> int:

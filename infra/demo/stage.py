@@ -81,7 +81,7 @@ def write_knowledge(settings: Settings, businesses: tuple[Business, ...]) -> Non
 
 def write_suite(settings: Settings, cast: Cast) -> None:
     """The held-out questions with their references, where gates look for suites."""
-    folder = settings.data / "suites"
+    folder = settings.suites_dir
     folder.mkdir(parents=True, exist_ok=True)
     cases = (
         json.dumps(

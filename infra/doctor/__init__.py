@@ -43,6 +43,7 @@ __all__ = [
     "outbox",
     "python",
     "rooms",
+    "suites",
     "torch_companions",
     "vectors",
 ]
@@ -73,6 +74,7 @@ def examine(file: Path | None) -> list[Finding]:
         allocator(found[0] if found else None),
         base_model(settings),
         vectors(settings),
+        suites(settings),
         *doors(settings, bool(_keys(settings))),
         *rooms(settings),
         machines(settings),
@@ -137,6 +139,18 @@ def vectors(settings: Settings) -> Finding:
         return Finding("static vectors", "ok", str(settings.vectors_dir))
     message = f"{settings.vectors_dir} holds none: retrieval goes by words alone and finds less"
     return Finding("static vectors", "warn", message, "Make them: make model")
+
+
+def suites(settings: Settings) -> Finding:
+    """Whether a night has anything to be judged by; what the cases are, the trainer tells."""
+    files = sorted(settings.suites_dir.glob("*.jsonl"))
+    lines = sum(bool(line.strip()) for file in files for line in file.read_bytes().splitlines())
+    message = f"{lines} questions with right answers in {settings.suites_dir}"
+    if lines >= settings.trainer.min_cases:
+        return Finding("suites", "ok", message)
+    step = "Add some from a spreadsheet: nightshift suite add COLLECTION questions.csv"
+    needed = f"gates ask for {settings.trainer.min_cases}, so every night ends with 'not enough data'"
+    return Finding("suites", "warn", f"{message}: {needed}", step)
 
 
 def doors(settings: Settings, keys: bool) -> Iterator[Finding]:

@@ -51,7 +51,7 @@ def test_csv_and_jsonl_need_title_and_text(tmp_path: Path) -> None:
     [
         ("a.csv", "title,body\nx,y\n", "line 1: the column 'text' is missing"),
         ("a.csv", "", "line 1: the column"),
-        ("a.csv", 'title,text\na,b\n"c,d\n', "not CSV"),
+        ("a.csv", 'title,text\na,b\n"c,d\n', "line 3: not CSV"),
         ("a.csv", "title,text\na,b\nc\n", "line 3: a fact needs"),
         ("a.jsonl", '{"title": "a", "text": "b"}\n{oops\n', "line 2: not JSON"),
         ("a.jsonl", '{"title": "a", "text": ""}\n', "line 1: a fact needs"),

@@ -69,7 +69,18 @@ def test_help_comes_at_once_and_names_every_command() -> None:
         [sys.executable, "-m", "infra.cli", "--help"], capture_output=True, text=True, check=True
     )
     assert time.monotonic() - began < 5  # 0.5 s alone; the machine may be busy
-    for command in ("up", "demo", "doctor", "engine", "night", "adapters", "canary", "knowledge", "keys"):
+    for command in (
+        "up",
+        "demo",
+        "doctor",
+        "engine",
+        "night",
+        "adapters",
+        "canary",
+        "knowledge",
+        "suite",
+        "keys",
+    ):
         assert command in done.stdout
 
 
@@ -177,6 +188,24 @@ def test_knowledge_is_added_whole_or_not_at_all(cli: Cli, settings: Settings, tm
     assert (folder / "rooms.md").read_text() == good.read_text()
     assert (folder / "about.toml").read_text() == 'name = "A \\"B\\" GÄSTEHAUS"\n'
     assert sorted(file.name for file in folder.iterdir()) == ["about.toml", "rooms.md"]
+
+
+def test_a_spreadsheet_becomes_what_nights_are_judged_by(
+    cli: Cli, settings: Settings, tmp_path: Path
+) -> None:
+    sheet, faq = tmp_path / "asked.csv", tmp_path / "faq.md"
+    sheet.write_text("question,answer,who\nIs there parking?,Behind the shop.,me\n")
+    faq.write_text("There is parking behind the shop.\n")
+    unknown = cli("suite", "add", "shop", str(sheet), "--json")
+    assert unknown.returncode == 1
+    assert "nightshift knowledge add shop FILE" in json.loads(unknown.stdout)["error"]
+    cli.json("knowledge", "add", "shop", str(faq))
+    assert "Not used: who." in cli("suite", "add", "shop", str(sheet)).stdout
+    assert cli.json("suite", "show")["suites"] == [{"suite": "shop-asked", "cases": 1, "collections": 1}]
+    shown = " ".join(cli("suite", "show").stdout.split())
+    assert "1 questions with their right answers, and gates ask for 100" in shown
+    (settings.suites_dir / "bad.jsonl").write_text("{}\n")
+    assert "bad.jsonl, line 1 is not a suite case" in cli("suite", "show").stderr
 
 
 @pytest.mark.parametrize("collection", ["..", "A", "a/b", ""])
