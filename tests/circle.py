@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ from infra.follow import deployment_now
 from infra.lake import Lake
 from infra.registry import Registry
 from infra.settings import Settings, child_environment
+from tests.waiting import soon
 from trainer.night import run
 from trainer.notes import NightResult
 from trainer.reward.grounded import GroundedReward
@@ -73,14 +72,6 @@ def up(port: int) -> bool:
     return ask(Probe("127.0.0.1", port)).state == "up"
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    """Waits until `holds`, or fails at the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not holds():
-        assert time.monotonic() < deadline, "not within the deadline"
-        await asyncio.sleep(0.1)
-
-
 class ToThePoint:
     """A second scorer that needs no models: how much of what was asked does the answer speak of?"""
 
@@ -116,7 +107,7 @@ class Circle:
             return []
 
     async def all_recorded(self) -> None:
-        await until(lambda: {told.response_id for told in self.customers.ledger.told} <= self.recorded())
+        await soon(lambda: {told.response_id for told in self.customers.ledger.told} <= self.recorded())
 
     async def night(self, slot: str, finetune: Sequence[str] = FINETUNE) -> NightResult:
         folder = self.settings.nights_dir / slot
@@ -144,7 +135,7 @@ async def running(settings: Settings, parts: Cast) -> AsyncIterator[Circle]:
         log = open_log(settings)
         with room("agent", settings), room("collector", settings):
             # While the collector makes the record, a reader may see one without a schema.
-            await until(lambda: up(settings.collector.port))
+            await soon(lambda: up(settings.collector.port))
             customers = Customers(settings.agent.url, session, settings.agent.model, seed=1)
             yield Circle(parts, settings, session, log, customers)
         log.close()

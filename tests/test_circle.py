@@ -19,8 +19,9 @@ from infra.deployment import Deployment
 from infra.events import DeploymentChanged
 from infra.sections import CanarySettings, EngineSettings, TrainerSettings
 from infra.settings import Settings
-from tests.circle import STUB_FINETUNE, Circle, make_adapter, running, until
+from tests.circle import STUB_FINETUNE, Circle, make_adapter, running
 from tests.stub_engine import StubEngine
+from tests.waiting import soon
 from trainer.canary import Judgement
 from trainer.evaluate import Prompted
 from trainer.gates import Verdict
@@ -74,7 +75,7 @@ async def test_a_better_adapter_goes_from_questions_to_stable_by_itself(circle: 
 
     watch = circle.watch()
     await circle.ask(300, "live", enough=lambda: watch.look() is None)
-    await until(lambda: watch.look() is None)
+    await soon(lambda: watch.look() is None)
     watch.close()
     assert circle.state() == Deployment(version=2, stable=result.adapter, served=frozenset({result.adapter}))
     arms = {told.arm for told in circle.customers.ledger.told}
@@ -82,7 +83,7 @@ async def test_a_better_adapter_goes_from_questions_to_stable_by_itself(circle: 
     assert circle.customers.ledger.errors == []
 
     await circle.all_recorded()
-    await until(lambda: bool(circle.query("night", night=result.night)))
+    await soon(lambda: bool(circle.query("night", night=result.night)))
     night = circle.query("night", night=result.night)[0]
     manifest = json.loads(night["manifest"])
     assert (night["verdict"], manifest["queries"], manifest["completions"]) == ("pass", 100, 400)
@@ -101,7 +102,7 @@ async def test_a_later_night_is_asked_what_conduct_was_before_any(circle: Circle
         DeploymentChanged(action="promote", adapter=adapter, actor="test"),
     ]
     Stages(circle.settings.data, "20261124T0100Z", circle.log).tell("start", changes)
-    await until(lambda: circle.state().stable == adapter)
+    await soon(lambda: circle.state().stable == adapter)
     await circle.ask(110)
     await circle.all_recorded()
     result = await circle.night("20261124T0200Z", stub_finetune(0.97))
@@ -139,7 +140,7 @@ async def test_a_broken_canary_is_rolled_back_without_an_error_for_a_customer(ci
         return verdict is None
 
     await circle.ask(300, "live", enough=over)
-    await until(over)
+    await soon(over)
     watch.close()
     assert judged[-1] is Judgement.ROLL_BACK
     assert circle.state().denied == {adapter}
@@ -152,7 +153,7 @@ async def test_a_resumed_night_chooses_the_same_and_doubles_nothing(circle: Circ
     first = await circle.night("20261124T0200Z", stub_finetune(0.97))
     again = await circle.night("20261124T0200Z", stub_finetune(0.97))
     assert again == first
-    await until(lambda: len(circle.query("stages", night=first.night)) >= 7)
+    await soon(lambda: len(circle.query("stages", night=first.night)) >= 7)
     await asyncio.to_thread(time.sleep, 2 * circle.settings.collector.interval_s)
     completions = circle.query("completions", night=first.night, limit=10_000)
     assert len(completions) == 400

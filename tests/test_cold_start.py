@@ -13,9 +13,10 @@ from infra.report import night as reports
 from infra.report.markdown import markdown
 from infra.sections import EngineSettings, TrainerSettings
 from infra.settings import Settings
-from tests.circle import Circle, running, until
+from tests.circle import Circle, running
 from tests.stub_engine import StubEngine
 from tests.test_circle import stub_finetune
+from tests.waiting import soon
 from trainer.curate import TELLS
 from trainer.gates import Verdict
 
@@ -52,8 +53,8 @@ async def test_its_documents_ask_what_its_customers_have_not_asked_yet(circle: C
     result = await circle.night("20261124T0200Z", stub_finetune(0.97))
     assert result.verdict is Verdict.PASS
 
-    await until(lambda: bool(circle.query("night", night=result.night)))
-    await until(lambda: circle.query("night", night=result.night)[0]["ended_at"] is not None)
+    await soon(lambda: bool(circle.query("night", night=result.night)))
+    await soon(lambda: circle.query("night", night=result.night)[0]["ended_at"] is not None)
     manifest = json.loads(circle.query("night", night=result.night)[0]["manifest"])
     own = manifest["synthetic"]
     assert (manifest["queries"], own["kept"]) == (ASKED, QUESTIONS - ASKED)

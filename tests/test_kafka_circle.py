@@ -12,10 +12,11 @@ import pytest
 from infra.sections import KafkaSettings
 from infra.settings import Settings
 from tests import brokers
-from tests.circle import Circle, running, until
+from tests.circle import Circle, running
 from tests.ports import find_ports
 from tests.stub_engine import StubEngine
 from tests.test_circle import parts, settings_for, stub_finetune
+from tests.waiting import soon
 from trainer.gates import Verdict
 
 
@@ -60,7 +61,7 @@ async def test_a_whole_circle_over_a_broker_that_is_killed(circle: Circle, broke
         return watch.look() is None
 
     await circle.ask(300, "live", enough=over)
-    await until(over)
+    await soon(over)
     watch.close()
     state = circle.state()
     assert (state.stable, state.canary) == (result.adapter, "")

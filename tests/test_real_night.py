@@ -15,7 +15,8 @@ from infra.probe import QUESTIONS
 from infra.registry import Registry
 from infra.sections import EngineSettings, TrainerSettings
 from infra.settings import Settings
-from tests.circle import ROOT, Circle, running, until
+from tests.circle import ROOT, Circle, running
+from tests.waiting import soon
 from trainer.gates import Verdict
 from trainer.notes import NightResult
 
@@ -88,8 +89,8 @@ async def a_night(circle: Circle) -> NightResult:
     await circle.all_recorded()
     result = await circle.night("20261124T0200Z")
 
-    await until(lambda: bool(circle.query("night", night=result.night)))
-    await until(lambda: circle.query("night", night=result.night)[0]["ended_at"] is not None)
+    await soon(lambda: bool(circle.query("night", night=result.night)))
+    await soon(lambda: circle.query("night", night=result.night)[0]["ended_at"] is not None)
     manifest = json.loads(circle.query("night", night=result.night)[0]["manifest"])
     assert (manifest["queries"], manifest["completions"]) == (QUERIES, QUERIES * SAMPLES)
     assert 0 < manifest["chosen"] <= QUERIES

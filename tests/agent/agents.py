@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ from infra.events import Body, DeploymentChanged, Event, Feedback, Interaction, 
 from infra.keys import KeyStore
 from infra.registry import Registry
 from infra.settings import Settings
+from tests.waiting import soon
 
 B = TypeVar("B", bound=Body)
 
@@ -114,16 +115,6 @@ def written(log: EventLog, topic: Topic, kind: type[B]) -> list[B]:
     return [body for body in bodies if isinstance(body, kind)]
 
 
-async def until(true: Callable[[], bool], seconds: float = 5.0) -> float:
-    """Waits until something is so; the seconds that it took. Fails the test at the deadline."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    while not true():
-        assert loop.time() - begun < seconds, f"not so within {seconds} s"
-        await asyncio.sleep(0.01)
-    return loop.time() - begun
-
-
 async def until_ready(live: Live, seconds: float = 10.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while (await live.get("/readyz"))[0] != 200:
@@ -201,7 +192,7 @@ async def running(
         listening = socket.create_server(("127.0.0.1", settings.agent.port))
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
-            await until(lambda: server.started or task.done())
+            await soon(lambda: server.started or task.done())
             yield Live(settings.agent.url, settings, own, http)
         finally:
             server.should_exit = True

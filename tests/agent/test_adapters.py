@@ -16,8 +16,9 @@ from infra.engine import Engine
 from infra.errors import EngineUnavailable
 from infra.registry import Registry
 from infra.settings import Settings
-from tests.agent.agents import add_adapter, until
+from tests.agent.agents import add_adapter
 from tests.stub_engine import StubEngine
+from tests.waiting import soon
 
 
 def over(settings: Settings, session: aiohttp.ClientSession) -> tuple[Adapters, Engine]:
@@ -79,7 +80,7 @@ async def test_what_was_in_use_waits_for_no_check_when_the_engine_lost_it(
         adapters.usable = frozenset()
         stub.fault("base", "hang", None)
         looking = asyncio.create_task(adapters.reconcile(state, 1.0))
-        await until(lambda: adapters.usable == set(wanted))
+        await soon(lambda: adapters.usable == set(wanted))
         assert not looking.done()
         looking.cancel()
 

@@ -10,8 +10,9 @@ import pytest
 
 from infra.events import Arm
 from infra.settings import Settings
-from tests.agent.agents import Live, running, until
+from tests.agent.agents import Live, running
 from tests.stub_engine import StubEngine
+from tests.waiting import soon
 
 
 async def test_the_official_client_gets_an_answer_that_is_recorded(live: Live) -> None:
@@ -242,11 +243,11 @@ async def test_a_customer_who_leaves_is_recorded_and_the_engine_stops(live: Live
             if chunk.choices[0].delta.content:
                 break
         await stream.close()
-    await until(lambda: bool(live.interactions()))
+    await soon(lambda: bool(live.interactions()))
     (recorded,) = live.interactions()
     assert recorded.status == "cancelled"
     assert recorded.answer
-    await until(lambda: stub.stats["cancelled"] == 1)
+    await soon(lambda: stub.stats["cancelled"] == 1)
 
 
 async def test_more_requests_than_allowed_are_asked_to_come_back(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import pytest
 
 from infra.settings import Settings
-from tests.agent.agents import Live, add_knowledge, running, until, until_ready
+from tests.agent.agents import Live, add_knowledge, running, until_ready
 from tests.stub_engine import StubEngine
+from tests.waiting import soon
 
 pytestmark = pytest.mark.clock
 
@@ -46,13 +47,13 @@ async def test_who_leaves_costs_the_engine_nothing_more_and_is_recorded(
     async with running(settings) as live:
         await until_ready(live)
         customers = [asyncio.create_task(customer(live, number, stream)) for number in range(LEAVING)]
-        await until(lambda: stub.stats["requests"] == LEAVING)
+        await soon(lambda: stub.stats["requests"] == LEAVING)
         await asyncio.sleep(0.2)  # those that speak have said their two words
         assert stub.stats["cancelled"] == 0
         for one in customers:
             one.cancel()
-        seconds = await until(lambda: stub.stats["cancelled"] == LEAVING)
-        recorded = seconds + await until(lambda: len(live.interactions()) == LEAVING)
+        seconds = await soon(lambda: stub.stats["cancelled"] == LEAVING)
+        recorded = seconds + await soon(lambda: len(live.interactions()) == LEAVING)
         measured(f"{LEAVING} left: ended after {seconds:.3f} s, recorded after {recorded:.3f} s")
         assert recorded < 1.0
         assert {(one.status, bool(one.answer)) for one in live.interactions()} == {("cancelled", spoken)}

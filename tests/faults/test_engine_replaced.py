@@ -23,7 +23,6 @@ from tests.agent.agents import (
     add_knowledge,
     engine_ports,
     running,
-    until,
     until_ready,
     with_another_engine,
 )
@@ -32,6 +31,7 @@ from tests.agent.test_replicas import stream
 from tests.engines import real_process, stub_process
 from tests.faults.customers import Customers
 from tests.faults.test_engine_restarted import adapter
+from tests.waiting import soon
 
 pytestmark = pytest.mark.clock
 
@@ -71,7 +71,7 @@ class Asking(Customers):
     async def more(self) -> None:
         """Waits for so many answers from now on."""
         before = self.answered
-        await until(lambda: self.answered > before + ANSWERS or any(t.done() for t in self._tasks), 120.0)
+        await soon(lambda: self.answered > before + ANSWERS or any(t.done() for t in self._tasks), 120.0)
 
     async def _ask(self, number: int, turn: int) -> None:
         asked = number + turn

@@ -21,11 +21,12 @@ from infra.events import DeploymentChanged
 from infra.registry import Registry
 from infra.settings import Settings
 from tests import lora_adapters, stub_answers
-from tests.agent.agents import QUESTIONS, Live, add_adapter, add_knowledge, running, until, until_ready
+from tests.agent.agents import QUESTIONS, Live, add_adapter, add_knowledge, running, until_ready
 from tests.agent.test_canary import canary, usable
 from tests.engines import real_process, stub_process
 from tests.faults.customers import Customers
 from tests.faults.test_swapped import read
+from tests.waiting import soon
 
 pytestmark = pytest.mark.clock
 
@@ -105,7 +106,7 @@ async def test_adapters_are_back_soon_after_the_engine_and_nobody_notices_more(
             live.deploy(canary(trial, 0.5))
             await usable(live, 2, 60.0)
             customers = Streaming(live)
-            await until(lambda: bool(customers.by(stable, 0) and customers.by(trial, 0)), 60.0)
+            await soon(lambda: bool(customers.by(stable, 0) and customers.by(trial, 0)), 60.0)
             await asyncio.sleep(BEFORE_S)
             killed = time.monotonic()
             await asyncio.to_thread(engine.close)
@@ -113,7 +114,7 @@ async def test_adapters_are_back_soon_after_the_engine_and_nobody_notices_more(
             again = started(kind, settings, tmp_path / "second.log")
             await asyncio.to_thread(engine.enter_context, again)
             ready = time.monotonic()
-            await until(lambda: bool(customers.by(stable, ready) and customers.by(trial, ready)), 60.0)
+            await soon(lambda: bool(customers.by(stable, ready) and customers.by(trial, ready)), 60.0)
             await asyncio.sleep(AFTER_S)
             await customers.leave()
     answers = customers.answers

@@ -14,10 +14,11 @@ from infra.engine import BASE
 from infra.events import DeploymentChanged
 from infra.settings import Settings
 from tests import stub_answers
-from tests.agent.agents import Live, add_adapter, add_knowledge, running, until, until_ready
+from tests.agent.agents import Live, add_adapter, add_knowledge, running, until_ready
 from tests.agent.test_canary import canary, usable
 from tests.faults.customers import Customers
 from tests.stub_engine import StubEngine
+from tests.waiting import soon
 
 STREAMS = 50
 # Answers of six tokens, over long before their adapter could be unloaded, and of seventy, which at a tenth of
@@ -93,7 +94,7 @@ async def swap(live: Live, customers: Reading, name: str) -> None:
     live.deploy(DeploymentChanged(action="promote", adapter=name, actor="test"))
     customers.swaps += 1
     begun = customers.begun[name]
-    await until(lambda: customers.begun[name] > begun + 3)
+    await soon(lambda: customers.begun[name] > begun + 3)
 
 
 async def test_streams_end_with_the_adapter_that_they_began_with(
@@ -112,7 +113,7 @@ async def test_streams_end_with_the_adapter_that_they_began_with(
         for name in others:
             await swap(live, customers, name)
         await customers.leave()
-        drained = await until(lambda: stub.served == {BASE, others[-1]}, DRAINED_S)
+        drained = await soon(lambda: stub.served == {BASE, others[-1]}, DRAINED_S)
         streams, recorded = customers.streams, live.interactions()
     mixed = [one for one in streams if not one.pure]
     across = [one.swaps for one in streams if one.swaps]

@@ -27,6 +27,7 @@ from tests.agent.agents import add_knowledge
 from tests.circle import make_adapter
 from tests.engines import stub_process
 from tests.ports import find_ports
+from tests.waiting import soon
 
 pytestmark = pytest.mark.clock
 
@@ -138,12 +139,6 @@ def decide(log: EventLog, action: str, adapter: str) -> None:
     log.append(event.topic, event.key, event.encode()).result(timeout=30)
 
 
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not holds():
-            await asyncio.sleep(0.02)
-
-
 async def test_no_canary_answer_begins_a_second_after_its_verdict(
     engine: Settings, tmp_path: Path, soak: bool, measured: Callable[[str], None]
 ) -> None:
@@ -156,7 +151,7 @@ async def test_no_canary_answer_begins_a_second_after_its_verdict(
             for adapter in adapters:
                 began = len(customers.began)
                 await asyncio.to_thread(decide, log, "canary", adapter)
-                await until(partial(customers.all_on_canary, began))
+                await soon(partial(customers.all_on_canary, began))
                 await asyncio.sleep(BEFORE_S)
                 verdict = time.time()
                 await asyncio.to_thread(decide, log, "roll_back", adapter)

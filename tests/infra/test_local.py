@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from infra.eventlog import open_log
 from infra.eventlog.base import Partition, Reader, Record, from_beginning
 from infra.eventlog.local import LocalEventLog
 from infra.settings import Settings
+from tests.waiting import until
 
 DEADLINE_S = 10.0
 # Appends until it is killed; each acknowledged number is printed after its future is done.
@@ -87,13 +88,6 @@ def read_all(folder: Path) -> list[Record]:
     reader.close()
     log.close()
     return records
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_every_acknowledged_record_survives_a_kill(tmp_path: Path) -> None:
@@ -282,7 +276,7 @@ def test_a_callback_may_append(log: LocalEventLog) -> None:
     done = []
     first = log.append("chat", "k", b"a")
     first.add_done_callback(lambda _: done.append(log.append("chat", "k", b"b")))
-    wait_for(lambda: bool(done) and done[0].done())
+    until(lambda: bool(done) and done[0].done(), "the append")
     assert done[0].result().offset == 1
 
 
