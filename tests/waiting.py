@@ -15,7 +15,7 @@ def until(holds: Callable[[], bool], what: str, patience_s: float = 60.0, look_s
         time.sleep(look_s)
 
 
-async def soon(holds: Callable[[], bool], patience_s: float = 60.0, look_s: float = 0.02) -> float:
+async def soon(holds: Callable[[], bool], patience_s: float = 60.0, look_s: float = 0.1) -> float:
     """The same beside an event loop that goes on; gives the seconds that it took."""
     began = time.monotonic()
     while not holds():

@@ -52,8 +52,8 @@ async def test_who_leaves_costs_the_engine_nothing_more_and_is_recorded(
         assert stub.stats["cancelled"] == 0
         for one in customers:
             one.cancel()
-        seconds = await soon(lambda: stub.stats["cancelled"] == LEAVING)
-        recorded = seconds + await soon(lambda: len(live.interactions()) == LEAVING)
+        seconds = await soon(lambda: stub.stats["cancelled"] == LEAVING, look_s=0.01)
+        recorded = seconds + await soon(lambda: len(live.interactions()) == LEAVING, look_s=0.01)
         measured(f"{LEAVING} left: ended after {seconds:.3f} s, recorded after {recorded:.3f} s")
         assert recorded < 1.0
         assert {(one.status, bool(one.answer)) for one in live.interactions()} == {("cancelled", spoken)}

@@ -151,7 +151,7 @@ async def test_no_canary_answer_begins_a_second_after_its_verdict(
             for adapter in adapters:
                 began = len(customers.began)
                 await asyncio.to_thread(decide, log, "canary", adapter)
-                await soon(partial(customers.all_on_canary, began))
+                await soon(partial(customers.all_on_canary, began), look_s=0.02)
                 await asyncio.sleep(BEFORE_S)
                 verdict = time.time()
                 await asyncio.to_thread(decide, log, "roll_back", adapter)
