@@ -68,7 +68,9 @@ def read_sheet(file: Path, collection: str) -> Sheet:
                 )
             )
     except csv.Error as err:
-        raise NightError(f"{file}, line {rows.reader.line_num}: not CSV ({err}); check the quotes there.") from err
+        raise NightError(
+            f"{file}, line {rows.reader.line_num}: not CSV ({err}); check the quotes there."
+        ) from err
     if not cases:
         raise NightError(f"{file} holds no question below its first line.")
     return Sheet(tuple(cases), tuple(name for name in fields if name and name not in COLUMNS))

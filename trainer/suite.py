@@ -12,10 +12,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from infra.errors import NightError
 from trainer.bootstrap import clusters
-from trainer.words import covered, declines, length, negated
+from trainer.words import SENTENCES, covered, declines, length, negated
 
 # An answer of more words rambles, unless what it states takes half as many itself.
 LONGEST = 45
+# Who declines says so in the first sentences; further down, "I'm not sure" or "it's best to contact" are the
+# rambling of one who answers.
+OPENING = 2
 
 _TOKEN = re.compile(r"[$€£]?\d+(?:[.,:]\d+)*%?|[^\W\d_]+(?:'[^\W\d_]+)?")
 
@@ -24,7 +27,7 @@ class SuiteCase(BaseModel):
     """One question with what a right answer does. `suite` is the file's name.
 
     It states the `reference`; or, where that is an exact fact (a price, a name), it says one of the
-    `accepted` spellings; or it `declines`; and it says nothing of what it is to `avoid`. Cases of one
+    `accepted` spellings; or it `declines` at once; and it says nothing of what it is to `avoid`. Cases of one
     `cluster` rise and fall together; by default those of one collection do, where `read_suites` finds enough
     collections. `conduct` sets apart what must not get worse from the facts that a night must get better at.
     """
@@ -53,7 +56,7 @@ class SuiteCase(BaseModel):
         if not answer.strip() or _says(answer, self.avoid):
             return False
         if self.declines:
-            return declines(answer)
+            return declines(" ".join(SENTENCES.split(answer.strip())[:OPENING]))
         if self.accepted:
             return spells(answer, self.accepted)
         return states(answer, self.reference) if self.reference else True

@@ -99,6 +99,8 @@ def test_a_case_declines_or_avoids() -> None:
         False,
         False,
     ]
+    assert declined.passed("That is a hard question. I can't help with it. Is there anything else?")
+    assert not declined.passed("Take the bus. It leaves at nine. I'm not sure about Sundays.")
     assert [avoided.passed(answer) for answer in ("No.", "Zebra!", "A zebrafish.", " ")] == [
         True,
         False,
