@@ -1,6 +1,7 @@
 """Adaptive N: a query is sampled in rounds, and no further once more samples would change little.
 
-Pure. A query that the model gets right needs two samples; one that it never gets right wastes eight.
+Pure. A query that the model gets right needs one sample; one that it never gets right wastes eight. These are
+half of a first night's, so that little is saved; a model that has learned answers most of them at once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from collections.abc import Sequence
 
 from trainer.reward.model import Reward
 
-FIRST = 2
 # A good completion of so high a value is not bettered by much.
 PERFECT = 0.95
 # Where the best of at least so many samples is worth less, more will hardly be good.
@@ -18,10 +18,10 @@ TRIED = 4
 
 
 def rounds(samples: int) -> tuple[int, ...]:
-    """Samples of each round, `samples` in all: two, then as many as there are already. 8 are (2, 2, 4)."""
+    """Samples of each round, `samples` in all: one, then as many as there are already. 8 are (1, 1, 2, 4)."""
     plan: list[int] = []
     while (drawn := sum(plan)) < samples:
-        plan.append(min(drawn or FIRST, samples - drawn))
+        plan.append(min(drawn or 1, samples - drawn))
     return tuple(plan)
 
 

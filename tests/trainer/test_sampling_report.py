@@ -50,7 +50,7 @@ def test_fixed_and_adaptive_are_counted() -> None:
 
 def test_each_way_of_sampling_is_shown() -> None:
     names = [name for name, _ in outcomes(groups(*night()))]
-    assert names[:4] == ["fixed 2", "fixed 4", "fixed 8", "adaptive, perfect 0.95, hopeless 0.3"]
+    assert names[:5] == ["fixed 1", "fixed 2", "fixed 4", "fixed 8", "adaptive, perfect 0.95, hopeless 0.3"]
 
 
 def test_a_nights_folder_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
