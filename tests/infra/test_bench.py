@@ -57,7 +57,7 @@ def test_what_a_durable_append_adds_is_told_for_each_load_and_record() -> None:
 
 def test_what_the_gateway_adds_is_told_beside_the_engine_and_a_bare_proxy() -> None:
     cores = os.sched_getaffinity(0)
-    found = cells(gateway.run(quiet, rounds=1, seconds=0.5))
+    found = cells(gateway.run(quiet, rounds=1, seconds=1.5))
     assert [row[0] for row in found] == [gateway.DIRECT, gateway.BARE, gateway.OURS]
     assert all(float(row[1].split()[0].replace(",", "")) > 0 for row in found)
     assert found[1][2] == "1.000"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -160,23 +159,29 @@ def test_another_process_reads_while_we_write(lake: Lake, settings: Settings) ->
 
 
 def test_a_reader_misses_nothing_while_rows_move_to_files(lake: Lake, settings: Settings) -> None:
-    done = threading.Event()
-    counts: list[int] = []
-
-    def read() -> None:
-        with Lake.open(settings) as reader:
-            while not done.is_set():
-                counts.append(len(reader.query("response_ids")))
-
-    reading = threading.Thread(target=read)
-    reading.start()
+    """The reader is a process of its own, as no room reads the record beside its own writing."""
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from infra.lake import Lake\nfrom infra.settings import Settings\n"
+        "counts = [0]\n"
+        "with Lake.open(Settings(data=Path(sys.argv[1]))) as lake:\n"
+        "    print('reading', flush=True)\n"
+        "    while counts[-1] < 72:\n"
+        "        counts.append(len(lake.query('response_ids')))\n"
+        "        assert counts[-1] >= counts[-2], counts\n"
+        "print(len(set(counts)))\n"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", program, str(settings.data)], stdout=subprocess.PIPE, text=True
+    )
+    assert reader.stdout
+    assert reader.stdout.readline() == "reading\n"
     for first in range(0, 72, 3):
         lake.append({"interactions": [interaction(first + number) for number in range(3)]}, {})
         lake.compact()
-    done.set()
-    reading.join(30)
-    assert len(set(counts)) > 3
-    assert counts == sorted(counts)
+    out, _ = reader.communicate(timeout=60)
+    assert reader.returncode == 0
+    assert int(out) > 3
 
 
 def test_the_latest_thumb_counts_and_comments_leave_it(lake: Lake) -> None:
