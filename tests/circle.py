@@ -107,7 +107,9 @@ class Circle:
             return []
 
     async def all_recorded(self) -> None:
-        await soon(lambda: {told.response_id for told in self.customers.ledger.told} <= self.recorded())
+        await soon(
+            lambda: {told.response_id for told in self.customers.ledger.told} <= self.recorded(), DEADLINE_S
+        )
 
     async def night(self, slot: str, finetune: Sequence[str] = FINETUNE) -> NightResult:
         folder = self.settings.nights_dir / slot
@@ -135,7 +137,7 @@ async def running(settings: Settings, parts: Cast) -> AsyncIterator[Circle]:
         log = open_log(settings)
         with room("agent", settings), room("collector", settings):
             # While the collector makes the record, a reader may see one without a schema.
-            await soon(lambda: up(settings.collector.port))
+            await soon(lambda: up(settings.collector.port), DEADLINE_S)
             customers = Customers(settings.agent.url, session, settings.agent.model, seed=1)
             yield Circle(parts, settings, session, log, customers)
         log.close()

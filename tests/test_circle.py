@@ -29,8 +29,6 @@ from trainer.journal import read_whole
 from trainer.notes import Conduct, Gated
 from trainer.stages import Stages
 
-DEADLINE_S = 60.0
-
 
 def parts() -> Cast:
     return cast(seed=1, learn=120, held_out=110)

@@ -192,7 +192,7 @@ async def running(
         listening = socket.create_server(("127.0.0.1", settings.agent.port))
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
-            await soon(lambda: server.started or task.done(), look_s=0.01)
+            await soon(lambda: server.started or task.done(), 5.0, 0.01)
             yield Live(settings.agent.url, settings, own, http)
         finally:
             server.should_exit = True

@@ -80,7 +80,7 @@ async def test_what_was_in_use_waits_for_no_check_when_the_engine_lost_it(
         adapters.usable = frozenset()
         stub.fault("base", "hang", None)
         looking = asyncio.create_task(adapters.reconcile(state, 1.0))
-        await soon(lambda: adapters.usable == set(wanted))
+        await soon(lambda: adapters.usable == set(wanted), 5.0)
         assert not looking.done()
         looking.cancel()
 

@@ -243,11 +243,11 @@ async def test_a_customer_who_leaves_is_recorded_and_the_engine_stops(live: Live
             if chunk.choices[0].delta.content:
                 break
         await stream.close()
-    await soon(lambda: bool(live.interactions()))
+    await soon(lambda: bool(live.interactions()), 5.0)
     (recorded,) = live.interactions()
     assert recorded.status == "cancelled"
     assert recorded.answer
-    await soon(lambda: stub.stats["cancelled"] == 1)
+    await soon(lambda: stub.stats["cancelled"] == 1, 5.0)
 
 
 async def test_more_requests_than_allowed_are_asked_to_come_back(

@@ -47,13 +47,13 @@ async def test_who_leaves_costs_the_engine_nothing_more_and_is_recorded(
     async with running(settings) as live:
         await until_ready(live)
         customers = [asyncio.create_task(customer(live, number, stream)) for number in range(LEAVING)]
-        await soon(lambda: stub.stats["requests"] == LEAVING)
+        await soon(lambda: stub.stats["requests"] == LEAVING, 5.0)
         await asyncio.sleep(0.2)  # those that speak have said their two words
         assert stub.stats["cancelled"] == 0
         for one in customers:
             one.cancel()
-        seconds = await soon(lambda: stub.stats["cancelled"] == LEAVING, look_s=0.01)
-        recorded = seconds + await soon(lambda: len(live.interactions()) == LEAVING, look_s=0.01)
+        seconds = await soon(lambda: stub.stats["cancelled"] == LEAVING, 5.0, 0.01)
+        recorded = seconds + await soon(lambda: len(live.interactions()) == LEAVING, 5.0, 0.01)
         measured(f"{LEAVING} left: ended after {seconds:.3f} s, recorded after {recorded:.3f} s")
         assert recorded < 1.0
         assert {(one.status, bool(one.answer)) for one in live.interactions()} == {("cancelled", spoken)}

@@ -85,7 +85,7 @@ async def test_a_failing_engine_is_replaced_by_another_with_the_same_adapter(
 
 
 async def everywhere(stubs: list[StubEngine], name: str) -> None:
-    await soon(lambda: all(name in stub.served and stub.stats["requests"] > 1 for stub in stubs))
+    await soon(lambda: all(name in stub.served and stub.stats["requests"] > 1 for stub in stubs), 5.0)
 
 
 async def stream(live: Live, question: str, conversation: str = "c-1") -> str:
@@ -126,7 +126,7 @@ async def test_an_adapter_that_no_engine_takes_has_failed(
     for stub in stubs:
         stub.refuse_adapters = True
     live.deploy(canary(name))
-    await soon(lambda: all(stub.stats["refused"] for stub in stubs))
+    await soon(lambda: all(stub.stats["refused"] for stub in stubs), 5.0)
     deadline = time.monotonic() + 5
     while name not in await readiness(live):
         assert time.monotonic() < deadline

@@ -94,7 +94,7 @@ async def swap(live: Live, customers: Reading, name: str) -> None:
     live.deploy(DeploymentChanged(action="promote", adapter=name, actor="test"))
     customers.swaps += 1
     begun = customers.begun[name]
-    await soon(lambda: customers.begun[name] > begun + 3, look_s=0.01)
+    await soon(lambda: customers.begun[name] > begun + 3, 5.0, 0.01)
 
 
 async def test_streams_end_with_the_adapter_that_they_began_with(

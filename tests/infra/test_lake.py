@@ -26,6 +26,12 @@ def lake(settings: Settings) -> Iterator[Lake]:
         yield opened
 
 
+def beside(program: str, settings: Settings) -> subprocess.Popen[str]:
+    """A process of its own, which is told the data folder."""
+    command = [sys.executable, "-c", program, str(settings.data)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
 def test_a_missing_lake_says_what_to_start(settings: Settings) -> None:
     with pytest.raises(LakeError, match=r"no lake at .*catalog.sqlite yet: start the collector"):
         Lake.open(settings)
@@ -149,9 +155,7 @@ def test_another_process_reads_while_we_write(lake: Lake, settings: Settings) ->
         "        seen = now\n"
         "print(seen)\n"
     )
-    reader = subprocess.Popen(
-        [sys.executable, "-c", program, str(settings.data)], stdout=subprocess.PIPE, text=True
-    )
+    reader = beside(program, settings)
     for start in range(0, 200, 10):
         lake.append({"feedback": [thumb(n) for n in range(start, start + 10)]}, {FEEDBACK: start + 10})
     out, _ = reader.communicate(timeout=60)
@@ -171,9 +175,7 @@ def test_a_reader_misses_nothing_while_rows_move_to_files(lake: Lake, settings: 
         "        assert counts[-1] >= counts[-2], counts\n"
         "print(len(set(counts)))\n"
     )
-    reader = subprocess.Popen(
-        [sys.executable, "-c", program, str(settings.data)], stdout=subprocess.PIPE, text=True
-    )
+    reader = beside(program, settings)
     assert reader.stdout
     assert reader.stdout.readline() == "reading\n"
     for first in range(0, 72, 3):

@@ -276,7 +276,7 @@ def test_a_callback_may_append(log: LocalEventLog) -> None:
     done = []
     first = log.append("chat", "k", b"a")
     first.add_done_callback(lambda _: done.append(log.append("chat", "k", b"b")))
-    until(lambda: bool(done) and done[0].done(), "the append")
+    until(lambda: bool(done) and done[0].done(), "the append", DEADLINE_S)
     assert done[0].result().offset == 1
 
 

@@ -61,6 +61,8 @@ with Supervisor([Process("pair", tuple(command), Probe("127.0.0.1", int(port)))]
     supervisor.wait()
 """
 
+PATIENCE_S = 10.0
+
 
 def server(name: str, port: int, ends: Path) -> Process:
     command = (sys.executable, "-c", SERVER, name, str(port), str(ends))
@@ -131,8 +133,8 @@ def test_what_dies_is_started_again(tmp_path: Path, ports: list[int]) -> None:
         supervisor.wait_ready(20)
         first = pid_of(supervisor, "agent")
         os.kill(first, signal.SIGKILL)
-        until(lambda: pid_of(supervisor, "agent") not in (0, first), "a new process")
-        until(lambda: supervisor.health()["agent"].state == "up", "a room that is up")
+        until(lambda: pid_of(supervisor, "agent") not in (0, first), "a new process", PATIENCE_S)
+        until(lambda: supervisor.health()["agent"].state == "up", "a room that is up", PATIENCE_S)
 
 
 def test_killing_one_half_of_a_pair_frees_its_port_for_the_next(tmp_path: Path, ports: list[int]) -> None:
@@ -141,9 +143,9 @@ def test_killing_one_half_of_a_pair_frees_its_port_for_the_next(tmp_path: Path, 
         first = pid_of(supervisor, "pair")
         (second,) = psutil.Process(first).children()
         os.kill(first, signal.SIGKILL)
-        until(lambda: pid_of(supervisor, "pair") not in (0, first), "a new process")
+        until(lambda: pid_of(supervisor, "pair") not in (0, first), "a new process", PATIENCE_S)
         assert gone(second)
-        until(lambda: supervisor.health()["pair"].state == "up", "a room that is up")
+        until(lambda: supervisor.health()["pair"].state == "up", "a room that is up", PATIENCE_S)
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path, ports: list[int]) -> None:
@@ -156,13 +158,13 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path, ports: li
         leader = psutil.Process(int((tmp_path / "run" / "pair.pid").read_text()))
         (second,) = leader.children()
         supervisor.kill()
-        until(lambda: gone(leader) and gone(second) and not listens(ports[0]), "the end of all")
+        until(lambda: gone(leader) and gone(second) and not listens(ports[0]), "the end of all", PATIENCE_S)
 
 
 def test_a_new_supervisor_ends_what_an_old_one_left(tmp_path: Path, ports: list[int]) -> None:
     process = pair(ports[0], tmp_path / "ends")
     left_over = Running(process, Folders(tmp_path / "run", tmp_path / "logs"), child_environment())
-    until(lambda: ask(process.probe).state == "up", "a room that is up")
+    until(lambda: ask(process.probe).state == "up", "a room that is up", PATIENCE_S)
     (second,) = psutil.Process(left_over.pid).children()
     os.kill(left_over.pid, signal.SIGKILL)  # so that only its child is left, which holds the port
     with Supervisor([process], tmp_path) as supervisor:
@@ -194,7 +196,7 @@ def test_what_does_not_end_in_its_grace_is_killed(tmp_path: Path) -> None:
         "deaf", (sys.executable, "-c", f"import signal, time; {deaf}"), Probe("127.0.0.1", 1), grace_s=0.2
     )
     running = Running(process, folders, child_environment())
-    until(lambda: "deaf" in folders.log("deaf").read_text(), "the ready line")
+    until(lambda: "deaf" in folders.log("deaf").read_text(), "the ready line", PATIENCE_S)
     assert not running.stop()
     assert not psutil.pid_exists(running.pid)
 
@@ -267,7 +269,7 @@ def test_a_large_log_is_moved_aside(tmp_path: Path, ports: list[int]) -> None:
     folders.log("agent").write_bytes(b"x" * (LOG_LIMIT + 1))
     process = Process("agent", (sys.executable, "-c", "print('new')"), Probe("127.0.0.1", ports[0]))
     running = Running(process, folders, child_environment())
-    until(lambda: running.ended() is not None, "its end")
+    until(lambda: running.ended() is not None, "its end", PATIENCE_S)
     assert folders.log("agent").read_text() == "new\n"
     assert (folders.logs / "agent.old.log").stat().st_size == LOG_LIMIT + 1
 

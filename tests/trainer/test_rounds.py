@@ -11,7 +11,8 @@ from trainer.rounds import rounds, settled
 
 
 @pytest.mark.parametrize(
-    ("samples", "plan"), [(2, (1, 1)), (3, (1, 1, 1)), (8, (1, 1, 2, 4)), (6, (1, 1, 2, 2))]
+    ("samples", "plan"),
+    [(2, (1, 1)), (3, (1, 1, 1)), (8, (1, 1, 2, 4)), (6, (1, 1, 2, 2)), (16, (1, 1, 2, 4, 8))],
 )
 def test_each_round_doubles_what_is_there(samples: int, plan: tuple[int, ...]) -> None:
     assert rounds(samples) == plan
